@@ -1,0 +1,1 @@
+//! What crosses AWS IoT Jobs, shared by server and device.

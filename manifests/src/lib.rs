@@ -1,0 +1,2 @@
+//! Sealift's wire format. Bytes to types and back, and no trust decision.
+#![no_std]

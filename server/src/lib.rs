@@ -1,0 +1,1 @@
+//! The publishing side of Sealift. It holds no signing key.

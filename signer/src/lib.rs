@@ -1,0 +1,1 @@
+//! The signing side of Sealift.

@@ -1,0 +1,2 @@
+//! Sealift's verifier: sans-IO, no allocator, no panic.
+#![no_std]
