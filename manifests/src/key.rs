@@ -8,7 +8,7 @@ use crate::cbor::{DecodeError, Reader};
 use crate::list::Item;
 
 /// A SHA-256 digest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 /// The SHA-256 of `bytes`.

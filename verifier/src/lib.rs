@@ -1,2 +1,23 @@
-//! Sealift's verifier: sans-IO, no allocator, no panic.
+//! Sealift's verifier: what a device trusts, and how bytes become an image in a slot.
+//!
+//! Sans-IO: it takes bytes, the time if one is known and the stored state, and returns the next thing to fetch, a record
+//! to persist, or a typed error. It never reads a clock, a socket or flash by itself, allocates nothing, and neither
+//! panics nor uses `unsafe`.
+//!
+//! * [`trust`]: the trust machine, TUF's client workflow (specification 1.0.34, section 5). It is neutral to the metadata's
+//!   encoding: role facts, signed bytes and signatures come in through the traits of [`trust::format`]. Verified values
+//!   can be made there alone, and one function counts signatures.
+//! * [`cose`]: the device encoding's adapter to it.
+//! * [`session`]: one update session of a device: which file next, what to persist, which target at the end.
+//! * [`error`]: one flat table of refusals, with the same codes on the device, in job status details and in the tools.
 #![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod cose;
+pub mod ed25519;
+pub mod error;
+pub mod session;
+pub mod trust;
+
+pub use error::{Disposition, Error};

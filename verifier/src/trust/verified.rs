@@ -1,0 +1,348 @@
+//! The only place where verified values are made, and the only function that counts signatures.
+
+use sealift_manifests::{Digest, Role, example_keys};
+
+use super::format::{
+    Authority, Pin, RoleFacts, RootFacts, SignedFile, SnapshotFacts, TargetsFacts, TimestampFacts, VerificationKey,
+};
+use super::signers::{Floor, SignerSet};
+use crate::error::Error;
+
+/// A role whose signatures, version and pins were checked. Its fields are private: nothing else makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified<R, S> {
+    content: R,
+    digest: Digest,
+    signers: S,
+}
+
+/// What is known of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// Nothing: files cannot be known to be expired.
+    Unknown,
+    /// It is at least this: seconds since 1970-01-01T00:00:00Z.
+    AtLeast(u64),
+}
+
+/// What a deployment may decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    allow_example_keys: bool,
+    require_clock: bool,
+}
+
+impl Policy {
+    /// The policy of devices in the field: example keys are refused, a missing clock is not.
+    pub const fn production() -> Self {
+        Policy { allow_example_keys: false, require_clock: false }
+    }
+
+    /// The policy of a workbench: keys that everybody has are accepted. Never ship it.
+    pub const fn development() -> Self {
+        Policy { allow_example_keys: true, require_clock: false }
+    }
+
+    /// Refuses to install while no time is known.
+    pub const fn with_clock_required(self) -> Self {
+        Policy { require_clock: true, ..self }
+    }
+
+    /// Whether a known time is required.
+    pub const fn requires_clock(&self) -> bool {
+        self.require_clock
+    }
+}
+
+impl Time {
+    /// The later of two lower bounds.
+    pub fn or_later(self, other: Time) -> Time {
+        match (self, other) {
+            (Time::AtLeast(a), Time::AtLeast(b)) => Time::AtLeast(a.max(b)),
+            (Time::Unknown, known) | (known, Time::Unknown) => known,
+        }
+    }
+
+    /// Whether a file with this expiry is known to be expired (TUF: expired from that second on).
+    pub fn is_past(self, expires: u64) -> bool {
+        matches!(self, Time::AtLeast(now) if now >= expires)
+    }
+}
+
+/// Counts whose signatures on `file` hold. The only function that does: root, top-level roles and delegations alike.
+///
+/// Keys are counted by what they are, not by what they are called, so one public key under two key ids counts once, and so
+/// does a key that signed twice. A signature that does not hold is passed over.
+pub fn count_signatures<F, A, S>(file: &F, authority: &A, role: Role) -> Result<S, Error>
+where
+    F: SignedFile<A::Key>,
+    A: Authority,
+    S: SignerSet,
+{
+    let mut counted = S::default();
+    for key in authority.keys() {
+        let fingerprint = key.fingerprint();
+        if counted.contains(&fingerprint) {
+            continue;
+        }
+        let holds = file.check_signature(&key, |message, signature| key.verifies(message, signature));
+        if holds && !counted.insert(fingerprint) {
+            return Err(Error::TooManySigners(role));
+        }
+    }
+    // A threshold of 0 is refused where a root or delegation is accepted, and once more here.
+    if authority.threshold() > 0 && counted.count() >= authority.threshold() {
+        Ok(counted)
+    } else {
+        Err(Error::ThresholdNotMet(role))
+    }
+}
+
+/// Whether keys and threshold are ones that can be trusted at all: a threshold from 1 to the number of distinct keys, and
+/// none of the published example keys outside development.
+pub fn check_authority<A: Authority, S: SignerSet>(authority: &A, role: Role, policy: &Policy) -> Result<(), Error> {
+    let mut distinct = S::default();
+    for key in authority.keys() {
+        let fingerprint = key.fingerprint();
+        if !policy.allow_example_keys && example_keys::is_example(&fingerprint) {
+            return Err(Error::ExampleKey(role));
+        }
+        if !distinct.insert(fingerprint) {
+            return Err(Error::TooManySigners(role));
+        }
+    }
+    if authority.threshold() == 0 || authority.threshold() > distinct.count() {
+        return Err(Error::ThresholdInvalid(role));
+    }
+    Ok(())
+}
+
+impl<R: RoleFacts, S: SignerSet> Verified<R, S> {
+    /// What the file says.
+    pub const fn content(&self) -> &R {
+        &self.content
+    }
+
+    /// The floor that this file sets once it is persisted.
+    pub fn floor(&self) -> Floor<S> {
+        Floor { version: self.content.version(), content: self.digest, signers: self.signers.clone() }
+    }
+
+    /// Refuses a file that is known to be expired.
+    pub fn check_expiry(&self, time: Time) -> Result<(), Error> {
+        if time.is_past(self.content.expires()) { Err(Error::Expired(self.content.role())) } else { Ok(()) }
+    }
+
+    /// Signatures first, then the content; then what holds for every role.
+    fn open<F, A>(file: &F, authority: &A, role: Role) -> Result<Self, Error>
+    where
+        F: SignedFile<A::Key, Content = R>,
+        A: Authority,
+    {
+        let signers = count_signatures(file, authority, role)?;
+        let content = file.open()?;
+        if content.role() != role {
+            return Err(Error::OutOfOrder(role));
+        }
+        if content.has_unknown_critical() {
+            return Err(Error::UnknownCritical(role));
+        }
+        Ok(Verified { content, digest: file.content_digest(), signers })
+    }
+
+    /// Nothing below a floor that still holds, and no second content under one version.
+    fn check_floor(&self, floor: Option<&Floor<S>>, authority: &impl Authority) -> Result<(), Error> {
+        match floor.filter(|floor| floor.holds(authority)) {
+            Some(floor) if self.content.version() < floor.version => Err(Error::Rollback(self.content.role())),
+            Some(floor) if self.content.version() == floor.version && self.digest != floor.content => {
+                Err(Error::VersionReused(self.content.role()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Length and hash before anything else is done with the bytes (5.5.2, 5.6.2).
+fn check_pin(pin: &impl Pin, bytes: &[u8], role: Role) -> Result<(), Error> {
+    if !pin.length_matches(bytes) {
+        return Err(Error::LengthMismatch(role));
+    }
+    if pin.hash_matches(bytes) { Ok(()) } else { Err(Error::HashMismatch(role)) }
+}
+
+impl<R: RootFacts, S: SignerSet> Verified<R, S> {
+    /// The root that the device was provisioned with, or accepted earlier (5.2). It is trusted for where it was kept, so
+    /// its signatures are not counted again; that it could be a root at all is checked.
+    pub fn stored_root<F>(file: &F, policy: &Policy) -> Result<Self, Error>
+    where
+        F: SignedFile<<R::Authority as Authority>::Key, Content = R>,
+    {
+        let content = file.open()?;
+        let root = Verified { content, digest: file.content_digest(), signers: S::default() };
+        root.check_root(policy)?;
+        Ok(root)
+    }
+
+    fn check_root(&self, policy: &Policy) -> Result<(), Error> {
+        if self.content.role() != Role::Root {
+            return Err(Error::OutOfOrder(Role::Root));
+        }
+        if self.content.has_unknown_critical() {
+            return Err(Error::UnknownCritical(Role::Root));
+        }
+        Role::ALL.into_iter().try_for_each(|role| check_authority::<_, S>(&self.content.authority(role), role, policy))
+    }
+
+    /// Whether a file belongs to this root's repository.
+    fn check_repository(&self, file: &impl RoleFacts) -> Result<(), Error> {
+        let same = file.repository() == self.content.repository();
+        if same { Ok(()) } else { Err(Error::WrongRepository(file.role())) }
+    }
+
+    /// Accepts the next root (5.3): signed to the threshold of the trusted root and to its own, one version on. Expiry is
+    /// not looked at: an expired root never blocks the way to its successor (5.3.10 looks at the last one alone).
+    pub fn next_root<F>(&self, file: &F, policy: &Policy) -> Result<Self, Error>
+    where
+        F: SignedFile<<R::Authority as Authority>::Key, Content = R>,
+    {
+        // 5.3.4: by the keys of the root that is trusted now ...
+        let next: Self = Verified::open(file, &self.content.authority(Role::Root), Role::Root)?;
+        // ... and by its own.
+        let own: S = count_signatures(file, &next.content.authority(Role::Root), Role::Root)?;
+        self.check_repository(&next.content)?;
+        // 5.3.5: exactly one version on. At the end of the numbers there is no successor.
+        if self.content.version().checked_add(1) != Some(next.content.version()) {
+            return Err(Error::RootNotNext);
+        }
+        next.check_root(policy)?;
+        Ok(Verified { signers: own, ..next })
+    }
+
+    /// Accepts a timestamp (5.4). `floor` is what was accepted before; `listed` is the snapshot version that the accepted
+    /// timestamp named, with the snapshot's own floor.
+    pub fn timestamp<T, F>(
+        &self,
+        file: &F,
+        floor: Option<&Floor<S>>,
+        listed: Option<(u64, &Floor<S>)>,
+        time: Time,
+    ) -> Result<Verified<T, S>, Error>
+    where
+        T: TimestampFacts,
+        F: SignedFile<<R::Authority as Authority>::Key, Content = T>,
+    {
+        // 5.3.10: the last root of the chain must not be expired.
+        self.check_expiry(time)?;
+        // 5.4.2
+        let authority = self.content.authority(Role::Timestamp);
+        let timestamp: Verified<T, S> = Verified::open(file, &authority, Role::Timestamp)?;
+        self.check_repository(&timestamp.content)?;
+        // 5.4.3.1
+        timestamp.check_floor(floor, &authority)?;
+        // 5.4.3.2, and 5.3.11: the named version binds while the signers of both files still speak for their roles.
+        if let Some((version, snapshot)) = listed {
+            let binds = floor.is_some_and(|floor| floor.holds(&authority))
+                && snapshot.holds(&self.content.authority(Role::Snapshot));
+            if binds && timestamp.content.snapshot().version() < version {
+                return Err(Error::Rollback(Role::Snapshot));
+            }
+        }
+        // 5.4.4
+        timestamp.check_expiry(time)?;
+        Ok(timestamp)
+    }
+
+    /// Accepts the snapshot that a timestamp pins (5.5). `prior` are the targets files and versions that the accepted
+    /// snapshot listed, as far as they still bind; they count while `floor` holds.
+    pub fn snapshot<'n, T, N, F>(
+        &self,
+        timestamp: &Verified<T, S>,
+        file: &F,
+        floor: Option<&Floor<S>>,
+        prior: impl IntoIterator<Item = (Option<&'n str>, u64)>,
+        time: Time,
+    ) -> Result<Verified<N, S>, Error>
+    where
+        T: TimestampFacts,
+        N: SnapshotFacts,
+        F: SignedFile<<R::Authority as Authority>::Key, Content = N>,
+    {
+        let pin = timestamp.content.snapshot();
+        // 5.5.2
+        check_pin(&pin, file.bytes(), Role::Snapshot)?;
+        // 5.5.3
+        let authority = self.content.authority(Role::Snapshot);
+        let snapshot: Verified<N, S> = Verified::open(file, &authority, Role::Snapshot)?;
+        self.check_repository(&snapshot.content)?;
+        // 5.5.4
+        if snapshot.content.version() != pin.version() {
+            return Err(Error::VersionMismatch(Role::Snapshot));
+        }
+        snapshot.check_floor(floor, &authority)?;
+        // 5.5.5: no targets file is taken back or away.
+        if floor.is_some_and(|floor| floor.holds(&authority)) {
+            for (name, version) in prior {
+                match snapshot.content.targets(name) {
+                    None => return Err(Error::NotInSnapshot),
+                    Some(pin) if pin.version() < version => return Err(Error::Rollback(Role::Targets)),
+                    Some(_) => {}
+                }
+            }
+        }
+        // 5.5.6
+        snapshot.check_expiry(time)?;
+        Ok(snapshot)
+    }
+
+    /// Accepts the top-level targets file that a snapshot pins (5.6).
+    pub fn targets<N, G, F>(
+        &self,
+        snapshot: &Verified<N, S>,
+        file: &F,
+        floor: Option<&Floor<S>>,
+        time: Time,
+    ) -> Result<Verified<G, S>, Error>
+    where
+        N: SnapshotFacts,
+        G: TargetsFacts,
+        F: SignedFile<<R::Authority as Authority>::Key, Content = G>,
+    {
+        self.delegated(snapshot, &self.content.authority(Role::Targets), None, file, floor, time)
+    }
+
+    /// Accepts the targets file of the delegated role `name` (5.6.7), whose keys `authority` its delegator stated; `None`
+    /// is the top-level file. The same checks for every edge: length, hash, signatures, version, floor, expiry.
+    pub fn delegated<N, G, F, A>(
+        &self,
+        snapshot: &Verified<N, S>,
+        authority: &A,
+        name: Option<&str>,
+        file: &F,
+        floor: Option<&Floor<S>>,
+        time: Time,
+    ) -> Result<Verified<G, S>, Error>
+    where
+        N: SnapshotFacts,
+        G: TargetsFacts,
+        A: Authority,
+        F: SignedFile<A::Key, Content = G>,
+    {
+        let pin = snapshot.content.targets(name).ok_or(Error::NotInSnapshot)?;
+        // 5.6.2
+        check_pin(&pin, file.bytes(), Role::Targets)?;
+        // 5.6.3
+        let targets: Verified<G, S> = Verified::open(file, authority, Role::Targets)?;
+        self.check_repository(&targets.content)?;
+        if !targets.content.is_named(name) {
+            return Err(Error::WrongRoleName);
+        }
+        // 5.6.4
+        if targets.content.version() != pin.version() {
+            return Err(Error::VersionMismatch(Role::Targets));
+        }
+        targets.check_floor(floor, authority)?;
+        // 5.6.5
+        targets.check_expiry(time)?;
+        Ok(targets)
+    }
+}
