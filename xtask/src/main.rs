@@ -1,2 +1,43 @@
-//! Project automation.
-fn main() {}
+//! Project automation: everything that is done to the project rather than by it, one module a command.
+
+mod apt;
+mod bare_metal;
+mod error;
+mod images;
+mod process;
+mod project;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, tests and shows Sealift.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check and every test, installing what they need
+    Test(test::Options),
+    /// Build the sample firmware in test-images again
+    Images(images::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Images(options) => images::run(&options),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Booting an image in QEMU.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use super::{Boots, RISCV32};
+use crate::{
+    error::{Error, Result},
+    process,
+};
+
+/// A healthy image ends in well under a second; this is for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Boots an image on the an385 or the RISC-V machine and tells how it ended; `None` without QEMU.
+pub(super) fn boot(target: &str, image: &Path) -> Result<Option<Boots>> {
+    let qemu = if target == RISCV32 { "qemu-system-riscv32" } else { "qemu-system-arm" };
+    if process::which(qemu).is_none() {
+        return Ok(None);
+    }
+    let mut command = Command::new(qemu);
+    if target == RISCV32 {
+        command.args(["-M", "virt", "-bios", "none"]);
+    } else {
+        command.args(["-M", "mps2-an385", "-cpu", "cortex-m3", "-icount", "shift=0"]);
+        command.args(["-semihosting-config", "enable=on,target=native"]);
+    }
+    command.args(["-nographic", "-monitor", "none", "-serial", "file:/dev/null", "-kernel"]).arg(image);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+    let start = |source| Error::Start { program: qemu.into(), source };
+    let mut child = command.spawn().map_err(start)?;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().map_err(start)? {
+            return match status.code() {
+                Some(0) => Ok(Some(Boots::Healthy)),
+                Some(1) => Ok(Some(Boots::Unhealthy)),
+                Some(2) => Ok(Some(Boots::WrongHardware)),
+                _ => Err(Error::Content { path: image.into(), what: format!("QEMU ended with {status}") }),
+            };
+        }
+        if std::time::Instant::now() > deadline {
+            child.kill().and_then(|()| child.wait()).map_err(start)?;
+            return Ok(Some(Boots::Hangs));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

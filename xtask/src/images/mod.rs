@@ -1,0 +1,206 @@
+//! `cargo xtask images`: builds the sample firmware of `test-images` and writes its images and their table.
+
+mod convert;
+mod emulator;
+mod table;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use crate::{
+    bare_metal::Toolchain,
+    error::{Error, Result},
+    process, project,
+};
+
+/// Options of `cargo xtask images`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Write nothing: build, and fail if the checked-in images aren't what comes out
+    #[arg(long)]
+    check: bool,
+    /// Don't boot the images in QEMU
+    #[arg(long)]
+    no_boot: bool,
+}
+
+/// One image: the same source, built in one of its ways.
+struct Image {
+    /// File name without its ending.
+    name: &'static str,
+    target: &'static str,
+    features: &'static str,
+    /// Endings of the files that are checked in.
+    formats: &'static [&'static str],
+    /// What it is for, in the table.
+    what: &'static str,
+    /// What QEMU must answer when it boots the image.
+    boots: Boots,
+}
+
+/// What an image does when it is booted on the board of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Boots {
+    /// Its self-test passes, exit code 0.
+    Healthy,
+    /// Its self-test fails, exit code 1.
+    Unhealthy,
+    /// It refuses the CPU, exit code 2 (booted on an an385).
+    WrongHardware,
+    /// It never ends.
+    Hangs,
+}
+
+const CORTEX_M3: &str = "thumbv7m-none-eabi";
+const RISCV32: &str = "riscv32imac-unknown-none-elf";
+const ALL: &[&str] = &["elf", "bin", "hex"];
+const RAW: &[&str] = &["bin"];
+
+const IMAGES: &[Image] = &[
+    Image {
+        name: "station-1.0.0-mps2-an385",
+        target: CORTEX_M3,
+        features: "",
+        formats: ALL,
+        what: "release 1.0.0, Cortex-M3",
+        boots: Boots::Healthy,
+    },
+    Image {
+        name: "station-1.1.0-mps2-an385",
+        target: CORTEX_M3,
+        features: "release-1-1",
+        formats: ALL,
+        what: "release 1.1.0, Cortex-M3",
+        boots: Boots::Healthy,
+    },
+    Image {
+        name: "station-1.1.0-mps2-an386",
+        target: CORTEX_M3,
+        features: "release-1-1,board-an386",
+        formats: RAW,
+        what: "release 1.1.0 for another board (Cortex-M4): wrong hardware for an an385",
+        boots: Boots::WrongHardware,
+    },
+    Image {
+        name: "station-1.1.0-mps2-an385-unhealthy",
+        target: CORTEX_M3,
+        features: "release-1-1,fault-selftest",
+        formats: RAW,
+        what: "its self-test fails: a trial boot must end in a revert",
+        boots: Boots::Unhealthy,
+    },
+    Image {
+        name: "station-1.1.0-mps2-an385-hangs",
+        target: CORTEX_M3,
+        features: "release-1-1,fault-hang",
+        formats: RAW,
+        what: "never reports: the watchdog must end its trial boot",
+        boots: Boots::Hangs,
+    },
+    Image {
+        name: "station-1.0.0-qemu-virt-rv32",
+        target: RISCV32,
+        features: "",
+        formats: ALL,
+        what: "release 1.0.0, RISC-V 32",
+        boots: Boots::Healthy,
+    },
+    Image {
+        name: "station-1.1.0-qemu-virt-rv32",
+        target: RISCV32,
+        features: "release-1-1",
+        formats: ALL,
+        what: "release 1.1.0, RISC-V 32",
+        boots: Boots::Healthy,
+    },
+];
+
+/// Folder of the checked-in images.
+fn folder() -> PathBuf {
+    project::root().join("test-images/images")
+}
+
+/// Builds every image; writes or compares.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let toolchain = Toolchain::debian()?;
+    let compiler = toolchain.version()?;
+    println!("building {} images with Debian's {compiler}", IMAGES.len());
+    let scratch = project::target().join("test-images");
+    let mut rows = Vec::new();
+    let mut differing = Vec::new();
+    for image in IMAGES {
+        let elf = build(toolchain, image)?;
+        for (ending, bytes) in convert::formats(&elf, image.formats)? {
+            let name = format!("{}.{ending}", image.name);
+            let (checked_in, fresh) = (folder().join(&name), scratch.join(&name));
+            project::write(&fresh, &bytes)?;
+            if options.check {
+                if fs::read(&checked_in).ok().as_deref() != Some(&bytes[..]) {
+                    differing.push(name.clone());
+                }
+            } else {
+                project::write(&checked_in, &bytes)?;
+            }
+            println!("  {name}: {} bytes", bytes.len());
+            rows.push(table::Row::new(name, &bytes, image.what));
+        }
+        if !options.no_boot {
+            boot(image, &scratch)?;
+        }
+    }
+    if options.check {
+        for name in &differing {
+            println!("  {name} differs from the checked-in file");
+        }
+        let verdict = if differing.is_empty() { "every image is as checked in" } else { "images differ" };
+        println!("{verdict}; the table was made by the compiler that it names, another compiler gives other bytes");
+        return Ok(if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let readme = project::root().join("test-images/README.md");
+    project::write(&readme, table::replace(&project::read_text(&readme)?, &rows, &compiler, &readme)?.as_bytes())?;
+    println!("wrote {} files to {} and their table to {}", rows.len(), folder().display(), readme.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Boots every checked-in image: its name, what QEMU answered, and whether that is right.
+pub(crate) fn boot_checked_in() -> Result<Vec<(String, String, bool)>> {
+    let mut answers = Vec::new();
+    for image in IMAGES {
+        let file = folder().join(format!("{}.{}", image.name, bootable(image)));
+        let answer = emulator::boot(image.target, &file)?;
+        let found = answer.map_or_else(|| "QEMU is missing".into(), |found| format!("{found:?}"));
+        answers.push((image.name.to_owned(), found, answer == Some(image.boots)));
+    }
+    Ok(answers)
+}
+
+/// Ending of the file that QEMU is given; a raw RISC-V image would be loaded at the wrong address.
+fn bootable(image: &Image) -> &'static str {
+    if image.formats.contains(&"elf") { "elf" } else { "bin" }
+}
+
+/// Compiles an image; returns the ELF file.
+fn build(toolchain: Toolchain, image: &Image) -> Result<Vec<u8>> {
+    let firmware = project::root().join("test-images/firmware");
+    let mut cargo = toolchain.build(image.target);
+    cargo.current_dir(&firmware).args(["--release", "--features", image.features]);
+    process::succeed(&mut cargo)?;
+    project::read(&project::target().join("bare-metal").join(image.target).join("release/station"))
+}
+
+/// Boots an image and holds its answer to what the table says of it.
+fn boot(image: &Image, scratch: &Path) -> Result<()> {
+    let file = scratch.join(format!("{}.{}", image.name, bootable(image)));
+    let Some(found) = emulator::boot(image.target, &file)? else {
+        println!("  not booted: QEMU is not installed (Debian: qemu-system-arm, qemu-system-misc)");
+        return Ok(());
+    };
+    if found == image.boots {
+        println!("  booted in QEMU: {found:?}, as it should");
+        return Ok(());
+    }
+    Err(Error::Content { path: file, what: format!("booted in QEMU: {found:?} instead of {:?}", image.boots) })
+}
