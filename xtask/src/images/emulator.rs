@@ -9,10 +9,13 @@ use crate::{
 };
 
 /// A healthy image ends in well under a second; this is for a machine under load.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long an image that should hang is watched.
+const HANG: Duration = Duration::from_secs(3);
 
 /// Boots an image on the an385 or the RISC-V machine and tells how it ended; `None` without QEMU.
-pub(super) fn boot(target: &str, image: &Path) -> Result<Option<Boots>> {
+pub(super) fn boot(target: &str, image: &Path, expected: Boots) -> Result<Option<Boots>> {
     let qemu = if target == RISCV32 { "qemu-system-riscv32" } else { "qemu-system-arm" };
     if process::which(qemu).is_none() {
         return Ok(None);
@@ -28,7 +31,7 @@ pub(super) fn boot(target: &str, image: &Path) -> Result<Option<Boots>> {
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     let start = |source| Error::Start { program: qemu.into(), source };
     let mut child = command.spawn().map_err(start)?;
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + if expected == Boots::Hangs { HANG } else { PATIENCE };
     loop {
         if let Some(status) = child.try_wait().map_err(start)? {
             return match status.code() {

@@ -170,7 +170,7 @@ pub(crate) fn boot_checked_in() -> Result<Vec<(String, String, bool)>> {
     let mut answers = Vec::new();
     for image in IMAGES {
         let file = folder().join(format!("{}.{}", image.name, bootable(image)));
-        let answer = emulator::boot(image.target, &file)?;
+        let answer = emulator::boot(image.target, &file, image.boots)?;
         let found = answer.map_or_else(|| "QEMU is missing".into(), |found| format!("{found:?}"));
         answers.push((image.name.to_owned(), found, answer == Some(image.boots)));
     }
@@ -194,7 +194,7 @@ fn build(toolchain: Toolchain, image: &Image) -> Result<Vec<u8>> {
 /// Boots an image and holds its answer to what the table says of it.
 fn boot(image: &Image, scratch: &Path) -> Result<()> {
     let file = scratch.join(format!("{}.{}", image.name, bootable(image)));
-    let Some(found) = emulator::boot(image.target, &file)? else {
+    let Some(found) = emulator::boot(image.target, &file, image.boots)? else {
         println!("  not booted: QEMU is not installed (Debian: qemu-system-arm, qemu-system-misc)");
         return Ok(());
     };
