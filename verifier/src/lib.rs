@@ -9,6 +9,7 @@
 //!   can be made there alone, and one function counts signatures.
 //! * [`cose`]: the device encoding's adapter to it.
 //! * [`session`]: one update session of a device: which file next, what to persist, which target at the end.
+//! * [`repository`]: the same chain over a whole repository, for those who check it before devices do.
 //! * [`error`]: one flat table of refusals, with the same codes on the device, in job status details and in the tools.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -17,6 +18,8 @@
 pub mod cose;
 pub mod ed25519;
 pub mod error;
+pub mod record;
+pub mod repository;
 pub mod session;
 pub mod trust;
 

@@ -1,0 +1,158 @@
+//! What a device remembers of the roles it accepted, and its record.
+//!
+//! | floor | raised by | dropped by |
+//! |---|---|---|
+//! | root version | an accepted root | nothing |
+//! | timestamp version, and the time it gave | an accepted timestamp | a root under which its signers no longer reach the threshold |
+//! | snapshot version that the timestamp named | an accepted timestamp | the same, or the snapshot's floor falling |
+//! | snapshot version | an accepted snapshot | a root under which its signers no longer reach the threshold |
+//! | targets version that the snapshot listed | an accepted snapshot | the same, or the targets' floor falling |
+//! | targets version | an accepted targets file | a root under which its signers no longer reach the threshold |
+//! | delegated targets version | an accepted delegated file | a delegation under which its signers no longer reach the threshold, or to another role |
+//! | security counter | a confirmed image | nothing |
+
+use sealift_manifests::bounds::{MAX_NAME, MAX_ROLE_KEYS};
+use sealift_manifests::{Digest, is_name};
+
+use crate::error::Error;
+use crate::record::{CHECKSUM, RecordReader, RecordWriter};
+use crate::trust::{Floor, SignerSet, Signers};
+
+/// The floors of a device, but for root's (the root file it keeps says its own version) and the security counter's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrustState {
+    /// Of the timestamp.
+    pub timestamp: Option<TimestampFloor>,
+    /// Of the snapshot.
+    pub snapshot: Option<SnapshotFloor>,
+    /// Of the top-level targets.
+    pub targets: Option<Floor>,
+    /// Of the delegated targets of the device's product.
+    pub delegated: Option<DelegatedFloor>,
+}
+
+/// What is remembered of the timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampFloor {
+    /// Its version and signers.
+    pub floor: Floor,
+    /// The latest time that an accepted timestamp was signed at: seconds since 1970-01-01T00:00:00Z.
+    pub issued: u64,
+    /// The version of the snapshot it named.
+    pub snapshot_version: u64,
+}
+
+/// What is remembered of the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotFloor {
+    /// Its version and signers.
+    pub floor: Floor,
+    /// The version of the top-level targets it listed.
+    pub targets_version: u64,
+}
+
+/// What is remembered of the delegated role that signs for the device's product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DelegatedFloor {
+    name: [u8; MAX_NAME],
+    name_length: usize,
+    floor: Floor,
+}
+
+impl DelegatedFloor {
+    /// The floor of the role `name`.
+    pub fn new(name: &str, floor: Floor) -> Result<Self, Error> {
+        let mut bytes = [0; MAX_NAME];
+        bytes.get_mut(..name.len()).ok_or(Error::StateCorrupt)?.copy_from_slice(name.as_bytes());
+        Ok(DelegatedFloor { name: bytes, name_length: name.len(), floor })
+    }
+
+    /// The floor, if it is that of the role `name`.
+    pub fn of(&self, name: &str) -> Option<&Floor> {
+        (self.name() == name.as_bytes()).then_some(&self.floor)
+    }
+
+    fn name(&self) -> &[u8] {
+        self.name.get(..self.name_length).unwrap_or(&self.name)
+    }
+}
+
+const VERSION: u8 = 1;
+const FLOOR_MAX: usize = 8 + 32 + 1 + MAX_ROLE_KEYS * 32;
+
+/// Most bytes of an encoded [`TrustState`].
+pub const TRUST_RECORD_MAX: usize = 1 + 4 * (1 + FLOOR_MAX) + 3 * 8 + 2 + MAX_NAME + CHECKSUM;
+
+impl TrustState {
+    /// Writes the record; returns its length.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, Error> {
+        let mut writer = RecordWriter::new(out, VERSION)?;
+        write_floor(&mut writer, self.timestamp.as_ref().map(|known| &known.floor))?;
+        if let Some(known) = &self.timestamp {
+            writer.u64(known.issued)?.u64(known.snapshot_version)?;
+        }
+        write_floor(&mut writer, self.snapshot.as_ref().map(|known| &known.floor))?;
+        if let Some(known) = &self.snapshot {
+            writer.u64(known.targets_version)?;
+        }
+        write_floor(&mut writer, self.targets.as_ref())?;
+        write_floor(&mut writer, self.delegated.as_ref().map(|known| &known.floor))?;
+        if let Some(known) = &self.delegated {
+            writer.sized(known.name())?;
+        }
+        writer.finish()
+    }
+
+    /// Reads the record.
+    pub fn decode(record: &[u8]) -> Result<Self, Error> {
+        let reader = &mut RecordReader::new(record, VERSION)?;
+        let timestamp = match read_floor(reader)? {
+            Some(floor) => Some(TimestampFloor { floor, issued: reader.u64()?, snapshot_version: reader.u64()? }),
+            None => None,
+        };
+        let snapshot = match read_floor(reader)? {
+            Some(floor) => Some(SnapshotFloor { floor, targets_version: reader.u64()? }),
+            None => None,
+        };
+        let targets = read_floor(reader)?;
+        let delegated = match read_floor(reader)? {
+            Some(floor) => {
+                let name = core::str::from_utf8(reader.sized()?).map_err(|_| Error::StateCorrupt)?;
+                if !is_name(name) {
+                    return Err(Error::StateCorrupt);
+                }
+                Some(DelegatedFloor::new(name, floor)?)
+            }
+            None => None,
+        };
+        reader.finish()?;
+        Ok(TrustState { timestamp, snapshot, targets, delegated })
+    }
+}
+
+/// A count of 0 signers is no floor: a floor always has some.
+fn write_floor(writer: &mut RecordWriter<'_>, floor: Option<&Floor>) -> Result<(), Error> {
+    let Some(floor) = floor else {
+        writer.u8(0)?;
+        return Ok(());
+    };
+    // At most MAX_ROLE_KEYS, so the cast is exact.
+    writer.u8(floor.signers.count() as u8)?.u64(floor.version)?.bytes(&floor.content.0)?;
+    floor.signers.iter().try_for_each(|signer| writer.bytes(&signer.0).map(|_| ()))
+}
+
+fn read_floor(reader: &mut RecordReader<'_>) -> Result<Option<Floor>, Error> {
+    let count = reader.u8()?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let (version, content) = (reader.u64()?, Digest(reader.array()?));
+    let mut signers = Signers::default();
+    for _ in 0..count {
+        let fingerprint = Digest(reader.array()?);
+        if signers.contains(&fingerprint) || !signers.insert(fingerprint) {
+            return Err(Error::StateCorrupt);
+        }
+    }
+    Ok(Some(Floor { version, content, signers }))
+}

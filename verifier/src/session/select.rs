@@ -1,0 +1,140 @@
+//! From a verified chain to the one target that a job named.
+
+use sealift_manifests::{Digest, Target, Version, sha256};
+
+use super::{Identity, Listed, Session, Stage, slot_record};
+use crate::cose::ListedKeys;
+use crate::error::Error;
+use crate::trust::Time;
+use sealift_manifests::Role;
+
+/// What the device is at now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Its security counter.
+    pub security_counter: u64,
+    /// The version that is installed, if one is known.
+    pub installed: Option<Version>,
+}
+
+/// Whether the metadata is known to be fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// A time was known, and nothing had expired.
+    Known,
+    /// No time was known: report it.
+    Unknown,
+}
+
+/// A target that may be installed: its chain of signatures, its identity, counters and bridge release were checked. Only
+/// [`Session::select`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Approved<'b> {
+    target: Target<'b>,
+    digest: Digest,
+    freshness: Freshness,
+    identity: Identity<'b>,
+    authority: ListedKeys<'b>,
+    file: &'b [u8],
+}
+
+impl<'b> Approved<'b> {
+    /// What is to be installed.
+    pub const fn target(&self) -> &Target<'b> {
+        &self.target
+    }
+
+    /// SHA-256 of the target's entry: the name by which a job calls it.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether the metadata is known to be fresh.
+    pub const fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// The device it was approved for.
+    pub const fn identity(&self) -> &Identity<'b> {
+        &self.identity
+    }
+
+    /// Writes the record to keep beside the slot, by which every boot checks the image again; returns its length, at most
+    /// [`slot_record::SLOT_RECORD_MAX`].
+    pub fn slot_record(&self, out: &mut [u8]) -> Result<usize, Error> {
+        slot_record::encode(&self.digest, &self.authority, self.file, out)
+    }
+}
+
+impl<'b> Session<'b> {
+    /// Selects the target whose entry has this SHA-256 (5.7, and Sealift's own checks). A digest that is not listed (any
+    /// more) was superseded or withdrawn.
+    pub fn select(&self, digest: &Digest, device: &DeviceFacts) -> Result<Approved<'b>, Error> {
+        let Stage::Done(listing) = &self.stage else {
+            return Err(Error::OutOfOrder(Role::Targets));
+        };
+        let root = self.root.content();
+        let top = |listed: &Listed<'b>| listed.role.content().find(digest).map(|target| (target, *listed));
+        let (target, listed, authority, ceiling) = if let Some((target, listed)) = top(&listing.targets) {
+            (target, listed, self.authority(Role::Targets), root.counter_ceiling)
+        } else {
+            let (delegation, delegated) = listing.delegated.as_ref().ok_or(Error::TargetNotListed)?;
+            let (target, listed) = top(delegated).ok_or(Error::TargetNotListed)?;
+            // The delegation was found by the device's product; the target must be for a product of it too.
+            if !delegation.products.iter().any(|product| product == target.product) {
+                return Err(Error::WrongProduct);
+            }
+            let authority = listing.targets.authority(delegation);
+            (target, listed, authority, root.counter_ceiling.min(delegation.counter_ceiling))
+        };
+        check_identity(&target, &self.identity)?;
+        if target.security_counter > ceiling {
+            return Err(Error::CounterAboveCeiling);
+        }
+        if target.security_counter < device.security_counter {
+            return Err(Error::CounterTooLow);
+        }
+        if target.minimum_version.is_some_and(|minimum| device.installed.is_none_or(|installed| installed < minimum)) {
+            return Err(Error::BridgeRequired);
+        }
+        let freshness = match self.time() {
+            Time::AtLeast(_) if self.time != Time::Unknown => Freshness::Known,
+            _ if self.policy.requires_clock() => return Err(Error::ClockRequired),
+            _ => Freshness::Unknown,
+        };
+        Ok(Approved { target, digest: *digest, freshness, identity: self.identity, authority, file: listed.file })
+    }
+
+    /// Digest and entry of every target that the verified files list for this device's product, component and hardware.
+    pub fn candidates(&self) -> impl Iterator<Item = (Digest, Target<'b>)> {
+        let listing = match &self.stage {
+            Stage::Done(listing) => Some(listing),
+            _ => None,
+        };
+        let files = listing.into_iter().flat_map(|listing| {
+            [Some(&listing.targets), listing.delegated.as_ref().map(|(_, listed)| listed)].into_iter().flatten()
+        });
+        let entries = files.flat_map(|listed| listed.role.content().targets.entries());
+        let identity = self.identity;
+        entries
+            .filter(move |(target, _)| check_identity(target, &identity).is_ok())
+            .map(|(target, encoded)| (sha256(encoded), target))
+    }
+}
+
+/// Whether a target is for this device at all.
+pub(super) fn check_identity(target: &Target<'_>, identity: &Identity<'_>) -> Result<(), Error> {
+    if !target.critical.is_empty() {
+        return Err(Error::UnknownCritical(Role::Targets));
+    }
+    if target.product != identity.product {
+        return Err(Error::WrongProduct);
+    }
+    if target.component != identity.component {
+        return Err(Error::WrongComponent);
+    }
+    if !target.hardware.iter().any(|hardware| hardware == identity.hardware) {
+        return Err(Error::WrongHardware);
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The update session from a device's side: what it accepts, what it remembers, and in which order.
+
+mod fleet;
+
+use fleet::*;
+use sealift_manifests::Role;
+use sealift_verifier::Error;
+use sealift_verifier::session::{Fetch, Session, TrustState, slot_record};
+use sealift_verifier::trust::{Policy, Time};
+
+#[test]
+fn a_release_signed_by_its_keys_is_approved() {
+    let fleet = Fleet::default();
+    let files = fleet.files();
+    let mut device = Device::provisioned(files.root.clone());
+    let wanted = fleet.targets[0].digest();
+    assert_eq!(device.select(&files.bundle(), Some(wanted)), Ok(Some(wanted.0)));
+    // The same bundle again, after a reboot, is no rollback.
+    assert_eq!(device.select(&files.bundle(), Some(wanted)), Ok(Some(wanted.0)));
+}
+
+#[test]
+fn files_are_asked_for_by_stable_names_and_exact_lengths() {
+    let files = Fleet::default().files();
+    let mut session =
+        Session::new(IDENTITY, &files.root, TrustState::default(), Time::AtLeast(NOW), Policy::production()).unwrap();
+    assert_eq!(session.next().unwrap().to_string(), "2.root");
+    session.no_newer_root().unwrap();
+    assert_eq!(session.next(), Some(Fetch::timestamp()));
+    session.supply(&files.timestamp).unwrap();
+    let fetch = session.next().unwrap();
+    assert_eq!(fetch.to_string(), format!("{}.snapshot", sealift_manifests::sha256(&files.snapshot)));
+    assert_eq!(fetch.max_length, files.snapshot.len());
+    session.supply(&files.snapshot).unwrap();
+    session.supply(&files.targets).unwrap();
+    assert_eq!(session.next().unwrap().to_string(), format!("{}.targets", sealift_manifests::sha256(&files.product)));
+    session.supply(&files.product).unwrap();
+    assert_eq!(session.next(), None);
+    assert_eq!(session.candidates().count(), 1);
+}
+
+#[test]
+fn an_older_timestamp_is_a_rollback_and_a_changed_one_of_the_same_version_is_refused() {
+    let mut fleet = Fleet::default();
+    let old = fleet.files();
+    let mut device = Device::provisioned(old.root.clone());
+    fleet.bump();
+    device.take(&fleet.files().bundle()).unwrap();
+    assert_eq!(device.take(&old.bundle()), Err(Error::Rollback(Role::Timestamp)));
+    fleet.issued += 1;
+    assert_eq!(device.take(&fleet.files().bundle()), Err(Error::VersionReused(Role::Timestamp)));
+}
+
+#[test]
+fn a_stolen_key_that_fast_forwarded_is_recovered_from_by_rotation() {
+    let mut fleet = Fleet::default();
+    let root = fleet.root();
+    let mut device = Device::provisioned(root);
+    let mut forged = fleet.clone();
+    (forged.timestamp_version, forged.snapshot_version) = (u64::MAX, u64::MAX);
+    (forged.targets_version, forged.product_version) = (u64::MAX, u64::MAX);
+    device.take(&forged.files().bundle()).unwrap();
+    fleet.bump();
+    assert_eq!(device.take(&fleet.files().bundle()), Err(Error::Rollback(Role::Timestamp)));
+    // New keys for all four roles in root version 2: every floor falls, and versions go on from where they were.
+    let before = fleet.clone();
+    fleet.root_version = 2;
+    for (role, seed) in [(1, 14), (2, 15), (3, 16)] {
+        fleet.roles[role] = Keyring::of(1, &[seed]);
+    }
+    fleet.product = Keyring::of(1, &[17]);
+    let bundle = [fleet.root_after(&before), fleet.files().bundle()].concat();
+    let wanted = fleet.targets[0].digest();
+    assert_eq!(device.select(&bundle, Some(wanted)), Ok(Some(wanted.0)));
+}
+
+#[test]
+fn adding_a_key_lowers_no_floor() {
+    let mut fleet = Fleet::default();
+    let old = fleet.files();
+    let mut device = Device::provisioned(old.root.clone());
+    fleet.bump();
+    device.take(&fleet.files().bundle()).unwrap();
+    let before = fleet.clone();
+    fleet.root_version = 2;
+    fleet.roles[1].keys.push(key(24));
+    device.take(&[fleet.root_after(&before), fleet.files().bundle()].concat()).unwrap();
+    assert_eq!(device.take(&old.bundle()), Err(Error::Rollback(Role::Timestamp)));
+}
+
+#[test]
+fn a_device_without_a_clock_takes_the_signed_lower_bound() {
+    let mut fleet = Fleet { timestamp_expires: NOW + 10, ..Fleet::default() };
+    let files = fleet.files();
+    let mut device = Device { time: Time::Unknown, ..Device::provisioned(files.root.clone()) };
+    device.take(&files.bundle()).unwrap();
+    fleet.bump();
+    (fleet.issued, fleet.timestamp_expires) = (NOW + 40 * DAY, NOW + 50 * DAY);
+    // The new timestamp itself says that the delegated targets have expired.
+    assert_eq!(device.take(&fleet.files().bundle()), Err(Error::Expired(Role::Snapshot)));
+}
+
+#[test]
+fn the_slot_record_proves_the_image_at_every_boot_and_only_on_this_device() {
+    let fleet = Fleet::default();
+    let files = fleet.files();
+    let mut session =
+        Session::new(IDENTITY, &files.root, TrustState::default(), Time::AtLeast(NOW), Policy::production()).unwrap();
+    let bundle = files.bundle();
+    session.supply_bundle(&bundle, |_| Ok(())).unwrap();
+    let approved = session.select(&fleet.targets[0].digest(), &DEVICE).unwrap();
+    let mut record = [0; slot_record::SLOT_RECORD_MAX];
+    let length = approved.slot_record(&mut record).unwrap();
+    let record = &mut record[..length];
+    let target = slot_record::verify(record, &IDENTITY).unwrap();
+    assert_eq!(target.image, image_of(&fleet.targets[0].image));
+    let other = sealift_verifier::session::Identity { hardware: "board-b", ..IDENTITY };
+    assert_eq!(slot_record::verify(record, &other), Err(Error::WrongHardware));
+    for at in 0..record.len() {
+        record[at] ^= 1;
+        assert!(slot_record::verify(record, &IDENTITY).is_err(), "byte {at}");
+        record[at] ^= 1;
+    }
+}
