@@ -16,4 +16,4 @@ mod signers;
 mod verified;
 
 pub use signers::{Floor, SignerSet, Signers};
-pub use verified::{Policy, Time, Verified, check_authority, count_signatures};
+pub use verified::{Policy, Remembered, Time, Verified, check_authority, count_signatures};

@@ -16,6 +16,24 @@ pub struct Verified<R, S> {
     signers: S,
 }
 
+/// A file that was accepted earlier and kept, read again under the root that is trusted now: its signatures still reach
+/// the threshold. It says what may not be taken back, whatever has expired or been pinned anew since, and nothing else; no
+/// step of the workflow takes it for a [`Verified`] file.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered<R, S>(Verified<R, S>);
+
+impl<R: RoleFacts, S: SignerSet> Remembered<R, S> {
+    /// What the file says.
+    pub const fn content(&self) -> &R {
+        self.0.content()
+    }
+
+    /// The floor that it sets.
+    pub fn floor(&self) -> Floor<S> {
+        self.0.floor()
+    }
+}
+
 /// What is known of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
@@ -30,22 +48,30 @@ pub enum Time {
 pub struct Policy {
     allow_example_keys: bool,
     require_clock: bool,
+    allow_unreachable: bool,
 }
 
 impl Policy {
     /// The policy of devices in the field: example keys are refused, a missing clock is not.
     pub const fn production() -> Self {
-        Policy { allow_example_keys: false, require_clock: false }
+        Policy { allow_example_keys: false, require_clock: false, allow_unreachable: false }
     }
 
     /// The policy of a workbench: keys that everybody has are accepted. Never ship it.
     pub const fn development() -> Self {
-        Policy { allow_example_keys: true, require_clock: false }
+        Policy { allow_example_keys: true, require_clock: false, allow_unreachable: false }
     }
 
     /// Refuses to install while no time is known.
     pub const fn with_clock_required(self) -> Self {
         Policy { require_clock: true, ..self }
+    }
+
+    /// Accepts a root that asks more signatures of a role than it has usable keys: nothing is accepted for that role until
+    /// a later root mends it. For formats whose roots may list keys of schemes that this build does not know; a threshold
+    /// of 0 stays refused.
+    pub const fn with_unreachable_thresholds(self) -> Self {
+        Policy { allow_unreachable: true, ..self }
     }
 
     /// Whether a known time is required.
@@ -111,10 +137,8 @@ pub fn check_authority<A: Authority, S: SignerSet>(authority: &A, role: Role, po
             return Err(Error::TooManySigners(role));
         }
     }
-    if authority.threshold() == 0 || authority.threshold() > distinct.count() {
-        return Err(Error::ThresholdInvalid(role));
-    }
-    Ok(())
+    let unreachable = authority.threshold() > distinct.count() && !policy.allow_unreachable;
+    if authority.threshold() == 0 || unreachable { Err(Error::ThresholdInvalid(role)) } else { Ok(()) }
 }
 
 impl<R: RoleFacts, S: SignerSet> Verified<R, S> {
@@ -181,6 +205,29 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
         let root = Verified { content, digest: file.content_digest(), signers: S::default() };
         root.check_root(policy)?;
         Ok(root)
+    }
+
+    /// A root from where it could have been damaged or mixed up: [`Self::stored_root`], and signed to its own threshold.
+    pub fn self_signed_root<F>(file: &F, policy: &Policy) -> Result<Self, Error>
+    where
+        F: SignedFile<<R::Authority as Authority>::Key, Content = R>,
+    {
+        let root: Self = Verified::stored_root(file, policy)?;
+        let signers = count_signatures(file, &root.content.authority(Role::Root), Role::Root)?;
+        Ok(Verified { signers, ..root })
+    }
+
+    /// Reads a file of `role` again that was accepted earlier, for those who keep files in place of floors. Its signatures
+    /// are counted anew: it binds for as long as a [`Floor`] made of it would hold (5.3.11). Neither pin nor expiry is
+    /// looked at.
+    pub fn remembered<T, F>(&self, file: &F, role: Role) -> Result<Remembered<T, S>, Error>
+    where
+        T: RoleFacts,
+        F: SignedFile<<R::Authority as Authority>::Key, Content = T>,
+    {
+        let kept: Verified<T, S> = Verified::open(file, &self.content.authority(role), role)?;
+        self.check_repository(&kept.content)?;
+        Ok(Remembered(kept))
     }
 
     fn check_root(&self, policy: &Policy) -> Result<(), Error> {
