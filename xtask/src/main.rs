@@ -2,8 +2,11 @@
 
 mod apt;
 mod bare_metal;
+mod docs;
 mod error;
+mod figures;
 mod images;
+mod marked;
 mod process;
 mod project;
 mod test;
@@ -24,6 +27,10 @@ struct Cli {
 enum Command {
     /// Run every check and every test, installing what they need
     Test(test::Options),
+    /// Write the generated tables of the documents
+    Docs(docs::Options),
+    /// Count lines and dependencies
+    Figures,
     /// Build the sample firmware in test-images again
     Images(images::Options),
 }
@@ -31,6 +38,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(options) => test::run(&options),
+        Command::Docs(options) => docs::run(&options),
+        Command::Figures => figures::run(),
         Command::Images(options) => images::run(&options),
     };
     match outcome {

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     bare_metal::Toolchain,
     error::{Error, Result},
-    process, project,
+    marked, process, project,
 };
 
 /// Options of `cargo xtask images`.
@@ -160,7 +160,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return Ok(if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let readme = project::root().join("test-images/README.md");
-    project::write(&readme, table::replace(&project::read_text(&readme)?, &rows, &compiler, &readme)?.as_bytes())?;
+    let text = marked::replace(&project::read_text(&readme)?, "images", &table::text(&rows, &compiler), &readme)?;
+    project::write(&readme, text.as_bytes())?;
     println!("wrote {} files to {} and their table to {}", rows.len(), folder().display(), readme.display());
     Ok(ExitCode::SUCCESS)
 }

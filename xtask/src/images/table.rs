@@ -1,13 +1,8 @@
 //! The table in `test-images/README.md`: file, size, hash, purpose. It is also what the test holds the files to.
 
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
-
-use crate::error::{Error, Result};
-
-const BEGIN: &str = "<!-- images: written by cargo xtask images -->";
-const END: &str = "<!-- end of images -->";
 
 /// One file.
 pub(super) struct Row {
@@ -24,14 +19,11 @@ impl Row {
     }
 }
 
-/// The text with a new table between its two marks.
-pub(super) fn replace(readme: &str, rows: &[Row], compiler: &str, path: &Path) -> Result<String> {
-    let unmarked = || Error::Content { path: path.into(), what: format!("the line `{BEGIN}` or `{END}` is missing") };
-    let (before, rest) = readme.split_once(BEGIN).ok_or_else(unmarked)?;
-    let (_, after) = rest.split_once(END).ok_or_else(unmarked)?;
-    let mut table = format!("{BEGIN}\nCompiler: {compiler}\n\n| file | bytes | SHA-256 | what |\n|---|---:|---|---|\n");
+/// The table.
+pub(super) fn text(rows: &[Row], compiler: &str) -> String {
+    let mut table = format!("Compiler: {compiler}\n\n| file | bytes | SHA-256 | what |\n|---|---:|---|---|\n");
     for row in rows {
         let _ = writeln!(table, "| `{}` | {} | `{}` | {} |", row.name, row.size, row.sha256, row.what);
     }
-    Ok(format!("{before}{table}{END}{after}"))
+    table
 }

@@ -68,6 +68,16 @@ pub(super) fn doc(_: &Setup) -> Result<Outcome> {
     check(cargo.args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// The generated tables of the documents say what the code says.
+pub(super) fn tables(_: &Setup) -> Result<Outcome> {
+    let stale = crate::docs::stale()?;
+    Ok(if stale.is_empty() {
+        Outcome::passed()
+    } else {
+        Outcome::failed(format!("{}: run cargo xtask docs", stale.join(", ")))
+    })
+}
+
 /// The two crates that devices carry, for a Cortex-M3, with no operating system and no allocator.
 pub(super) fn no_std(_: &Setup) -> Result<Outcome> {
     const TARGET: &str = "thumbv7m-none-eabi";

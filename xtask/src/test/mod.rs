@@ -43,6 +43,7 @@ const CHECKS: &[Check] = &[
     Check { name: "deny", what: "licences, bans, sources of dependencies", run: checks::deny },
     Check { name: "advisories", what: "known vulnerabilities of dependencies", run: checks::advisories },
     Check { name: "doc", what: "documentation, warnings are errors", run: checks::doc },
+    Check { name: "tables", what: "generated tables in the documents", run: checks::tables },
     Check { name: "no_std", what: "manifests and verifier for thumbv7m-none-eabi", run: checks::no_std },
     Check { name: "boot", what: "the sample firmware in QEMU", run: checks::boot },
     Check { name: "tests", what: "unit and integration tests", run: suites::tests },
