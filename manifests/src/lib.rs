@@ -21,6 +21,7 @@ extern crate alloc;
 pub mod bounds;
 pub mod bundle;
 pub mod cbor;
+pub mod delta_format;
 pub mod envelope;
 pub mod example_keys;
 mod extension;

@@ -1,1 +1,3 @@
 //! The signing side of Sealift.
+
+pub mod delta;

@@ -8,6 +8,7 @@
 //!   encoding: role facts, signed bytes and signatures come in through the traits of [`trust::format`]. Verified values
 //!   can be made there alone, and one function counts signatures.
 //! * [`cose`]: the device encoding's adapter to it.
+//! * [`delta`]: payloads become images: deltas, zstd and raw, streamed in a fixed amount of RAM.
 //! * [`session`]: one update session of a device: which file next, what to persist, which target at the end.
 //! * [`repository`]: the same chain over a whole repository, for those who check it before devices do.
 //! * [`error`]: one flat table of refusals, with the same codes on the device, in job status details and in the tools.
@@ -16,6 +17,7 @@
 #![deny(missing_docs)]
 
 pub mod cose;
+pub mod delta;
 pub mod ed25519;
 pub mod error;
 pub mod record;

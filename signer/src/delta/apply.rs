@@ -1,0 +1,139 @@
+//! Applying and inspecting a delta on the host, with the decoder that devices run.
+
+use std::fmt;
+
+use sealift_manifests::delta_format::{HEADER_LEN, HeaderError};
+use sealift_verifier::delta::{Codec, DeltaError, Fault, Header, HostDecoder, OutOfBounds, Payload, State};
+use sha2::{Digest, Sha256};
+
+/// Why a delta can't be applied or inspected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    /// The file is no delta, or a broken one.
+    Patch(DeltaError),
+    /// The file ends too early: its length.
+    Truncated(usize),
+    /// The base is another image than the delta was made from: expected and actual SHA-256.
+    WrongBase([u8; 32], [u8; 32]),
+    /// The result is not what was promised: expected and actual SHA-256.
+    WrongTarget([u8; 32], [u8; 32]),
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digests = |f: &mut fmt::Formatter<'_>, what: &str, expected: &[u8; 32], actual: &[u8; 32]| {
+            write!(f, "{what}: expected SHA-256 {}, found {}", Hex(expected), Hex(actual))
+        };
+        match self {
+            Self::Patch(error) => error.fmt(f),
+            Self::Truncated(len) => write!(f, "the delta ends early, after {len} bytes"),
+            Self::WrongBase(expected, actual) => digests(f, "not the base this delta was made from", expected, actual),
+            Self::WrongTarget(expected, actual) => digests(f, "the delta is damaged", expected, actual),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+impl From<DeltaError> for ApplyError {
+    fn from(error: DeltaError) -> Self {
+        Self::Patch(error)
+    }
+}
+
+struct Hex<'a>(&'a [u8; 32]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The header of a delta file.
+pub(super) fn header(patch: &[u8]) -> Result<Header, ApplyError> {
+    Header::parse(patch).map_err(|error| match error {
+        HeaderError::Truncated => ApplyError::Truncated(patch.len()),
+        error => ApplyError::Patch(error.into()),
+    })
+}
+
+/// A delta by itself promises its own images.
+fn promised(patch: &[u8], header: &Header) -> Payload {
+    Payload {
+        codec: Codec::Delta,
+        len: patch.len() as u32,
+        sha256: [0; 32],
+        base_len: header.base_len,
+        base_sha256: header.base_sha256,
+        target_len: header.target_len,
+        target_sha256: header.target_sha256,
+    }
+}
+
+/// A decoder on the heap, made there. (`Box::new(HostDecoder::new())` would pass its 2 MiB over the stack.)
+fn decoder() -> Box<HostDecoder> {
+    let mut decoders = Vec::with_capacity(1);
+    decoders.resize_with(1, HostDecoder::new);
+    decoders.into_boxed_slice().into_vec().pop().map(Box::new).unwrap_or_default()
+}
+
+/// Applies `patch` to `base` and returns the target, whose SHA-256 is the promised one.
+///
+/// # Errors
+/// [`ApplyError`] says whether the patch or the base is at fault.
+pub fn apply(base: &[u8], patch: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    let header = header(patch)?;
+    let digest: [u8; 32] = Sha256::digest(base).into();
+    if digest != header.base_sha256 {
+        return Err(ApplyError::WrongBase(header.base_sha256, digest));
+    }
+    let target = decode(base, patch, &header)?;
+    let digest: [u8; 32] = Sha256::digest(&target).into();
+    if digest != header.target_sha256 {
+        return Err(ApplyError::WrongTarget(header.target_sha256, digest));
+    }
+    Ok(target)
+}
+
+/// Decodes without looking at any hash.
+pub(super) fn decode(base: &[u8], patch: &[u8], header: &Header) -> Result<Vec<u8>, ApplyError> {
+    let mut target = vec![0; header.target_len as usize];
+    let mut decoder = decoder();
+    decoder.start(&promised(patch, header), None)?;
+    let progress = decoder.push(patch, &mut &*base, &mut &mut target[..]).map_err(|fault| match fault {
+        Fault::Payload(error) => ApplyError::Patch(error),
+        // Slices fail only outside of their bounds, which the decoder checks before.
+        Fault::Base(OutOfBounds) | Fault::Output(OutOfBounds) => ApplyError::Patch(DeltaError::SourceBounds),
+    })?;
+    match progress.state {
+        State::Done => Ok(target),
+        _ => Err(ApplyError::Truncated(patch.len())),
+    }
+}
+
+/// What a delta says of itself.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The fixed header.
+    pub header: Header,
+    /// Length of the file in bytes.
+    pub len: usize,
+    /// Length of the compressed address map in bytes.
+    pub prelude_len: u32,
+    /// Whether the target must be readable while it is written.
+    pub read_back: bool,
+}
+
+/// Reads a delta's header; the body is looked at only by [`apply`].
+///
+/// # Errors
+/// [`ApplyError`] if it is no delta.
+pub fn inspect(patch: &[u8]) -> Result<Inspection, ApplyError> {
+    let header = header(patch)?;
+    let prelude_len = header.body - HEADER_LEN as u32;
+    if (header.body as usize) > patch.len() {
+        return Err(ApplyError::Truncated(patch.len()));
+    }
+    let read_back = header.fields & sealift_manifests::delta_format::field::READ_BACK != 0;
+    Ok(Inspection { header, len: patch.len(), prelude_len, read_back })
+}

@@ -1,0 +1,419 @@
+//! Finds what the target copies from the base: a cost-driven parse over a suffix array.
+//!
+//! bsdiff takes the longest match and stretches it greedily. Here every position of the target is reached by the cheapest sequence of
+//! literals and copies found so far (a Viterbi search with a handful of lanes, one a diagonal): a copy pays little for a byte that is
+//! equal, more for one that differs, a literal its share of a byte, and a new copy the price of an operation. So a lane survives bytes
+//! that differ as long as that is cheaper than anything else, and short matches pay off where nothing better is known.
+//!
+//! Memory: 4 bytes a byte of base for the suffix array, 256 KiB of index, and some 12 bytes an operation considered.
+
+use libsais::SuffixArrayConstruction;
+
+use super::Costs;
+
+/// One step of the result: `literals` new bytes, then `copy` bytes from `source` (an offset into base and target end to end).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Op {
+    pub(super) literals: u32,
+    pub(super) copy: u32,
+    pub(super) source: u32,
+}
+
+/// Shortest match worth a look.
+const SHORTEST: usize = 5;
+/// Most lanes kept.
+const LANES: usize = 20;
+/// A run of equal bytes this long is followed without looking left and right.
+const CONFIDENT: usize = 32;
+/// Bits of the index of the target's own bytes.
+const SELF_BITS: u32 = 16;
+/// Bytes that index hashes.
+const SELF_BYTES: usize = 6;
+
+/// An index of the base, for any number of parses.
+pub(super) struct Index<'a> {
+    base: &'a [u8],
+    suffixes: Vec<i32>,
+    /// Where suffixes that start with each pair of bytes begin.
+    buckets: Vec<u32>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn new(base: &'a [u8]) -> Self {
+        let suffixes = if base.is_empty() {
+            Vec::new()
+        } else {
+            let construction = SuffixArrayConstruction::for_text(base).in_owned_buffer32();
+            construction.single_threaded().run().map(|array| array.into_vec()).unwrap_or_default()
+        };
+        let mut buckets = vec![0u32; 65_537];
+        for pair in base.windows(2) {
+            buckets[usize::from(u16::from_be_bytes([pair[0], pair[1]])) + 1] += 1;
+        }
+        // The last byte is a suffix of its own and comes first among those with its first byte.
+        if let Some(&last) = base.last() {
+            buckets[usize::from(last) << 8] += 1;
+        }
+        for at in 1..buckets.len() {
+            buckets[at] += buckets[at - 1];
+        }
+        Self { base, suffixes, buckets }
+    }
+
+    /// Longest match of `text` in the base: (offset, length). Among equals the one nearest to `near` of some neighbours.
+    fn longest(&self, text: &[u8], near: usize) -> (usize, usize) {
+        let &[first, second, ..] = text else { return (0, 0) };
+        let bucket = usize::from(u16::from_be_bytes([first, second]));
+        let (mut low, mut high) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
+        // A one-byte suffix (the base's last byte) may be counted at the bucket's start.
+        if low >= high {
+            return (0, 0);
+        }
+        let (floor, ceiling) = (low, high);
+        let (mut low_len, mut high_len) = (0usize, 0usize);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let suffix = &self.base[self.suffixes[middle] as usize..];
+            let known = low_len.min(high_len).min(suffix.len());
+            let len = known + common(&suffix[known..], &text[known..]);
+            if suffix.get(len) < text.get(len) {
+                (low, low_len) = (middle, len);
+            } else {
+                (high, high_len) = (middle, len);
+            }
+        }
+        let mut best = (0usize, 0usize);
+        let from = low.saturating_sub(3).max(floor);
+        for at in from..(low + 5).min(ceiling) {
+            let offset = self.suffixes[at] as usize;
+            let len = common(&self.base[offset..], text);
+            if len > best.1 || len == best.1 && offset.abs_diff(near) < best.0.abs_diff(near) {
+                best = (offset, len);
+            }
+        }
+        best
+    }
+}
+
+/// Length of the common start of two slices.
+pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
+    let mut len = 0;
+    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        let x = u64::from_le_bytes(x.try_into().unwrap_or_default());
+        let y = u64::from_le_bytes(y.try_into().unwrap_or_default());
+        if x != y {
+            return len + ((x ^ y).trailing_zeros() / 8) as usize;
+        }
+        len += 8;
+    }
+    len + a[len.min(a.len())..].iter().zip(&b[len.min(b.len())..]).take_while(|(x, y)| x == y).count()
+}
+
+/// The diagonal that stands for literals.
+const LITERAL: i64 = i64::MIN;
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// A finished piece of a path: what was done from `start` until the child's start.
+struct Node {
+    diagonal: i64,
+    start: u32,
+    parent: u32,
+}
+
+/// A path's last piece, still growing.
+#[derive(Clone, Copy)]
+struct Lane {
+    diagonal: i64,
+    cost: u64,
+    start: u32,
+    parent: u32,
+    /// The node this lane became when another branched off it.
+    node: u32,
+    /// The copy must end here.
+    end: u32,
+    /// Equal bytes in a row.
+    streak: u32,
+}
+
+/// A parse in progress.
+struct Parse<'a, 'b> {
+    index: &'a Index<'b>,
+    target: &'a [u8],
+    costs: &'a Costs,
+    read_back: bool,
+    nodes: Vec<Node>,
+    lanes: Vec<Lane>,
+    hashes: Vec<u32>,
+    hashed: usize,
+}
+
+/// Parses `target` (as long as the image, possibly normalised) against the index's base. `read_back` allows copies from the target
+/// itself that end `margin` bytes before the place they go to.
+pub(super) fn parse(index: &Index<'_>, target: &[u8], costs: &Costs, read_back: bool, margin: u32) -> Vec<Op> {
+    let hashes = if read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() };
+    let mut parse = Parse { index, target, costs, read_back, nodes: Vec::new(), lanes: Vec::new(), hashes, hashed: 0 };
+    parse.run(margin)
+}
+
+impl Parse<'_, '_> {
+    fn run(&mut self, margin: u32) -> Vec<Op> {
+        self.lanes.push(Lane { diagonal: LITERAL, cost: 0, start: 0, parent: NONE, node: NONE, end: NONE, streak: 0 });
+        // At the very start the base's own start is the best guess.
+        let mut at = 0;
+        while at < self.target.len() {
+            let best = self.best();
+            let lane = self.lanes[best];
+            if lane.diagonal != LITERAL && lane.streak as usize >= CONFIDENT {
+                let run = self.run_of(&lane, at);
+                if run >= 16 {
+                    let lane = &mut self.lanes[best];
+                    lane.cost += self.costs.equal * run as u64;
+                    lane.streak += run as u32;
+                    let kept = *lane;
+                    self.lanes.clear();
+                    self.lanes.push(kept);
+                    at += run;
+                    continue;
+                }
+            }
+            self.branch(best, at, margin);
+            self.advance(at);
+            at += 1;
+        }
+        self.trace()
+    }
+
+    fn best(&self) -> usize {
+        (0..self.lanes.len()).min_by_key(|&lane| self.lanes[lane].cost).unwrap_or(0)
+    }
+
+    /// Equal bytes ahead on a lane.
+    fn run_of(&self, lane: &Lane, at: usize) -> usize {
+        let source = (at as i64 + lane.diagonal) as usize;
+        let base = self.index.base;
+        if source < base.len() {
+            common(&base[source..], &self.target[at..])
+        } else if lane.end == NONE {
+            // A copy from the base ends with the base.
+            0
+        } else {
+            let ahead = common(&self.target[source - base.len()..], &self.target[at..]);
+            ahead.min((lane.end as usize).saturating_sub(at))
+        }
+    }
+
+    /// Makes the best lane's path so far a node, once.
+    fn node(&mut self, lane: usize, at: usize) -> u32 {
+        let Lane { diagonal, start, parent, node, .. } = self.lanes[lane];
+        if start as usize == at {
+            return parent;
+        }
+        if node != NONE {
+            return node;
+        }
+        let id = self.nodes.len() as u32;
+        self.nodes.push(Node { diagonal, start, parent });
+        self.lanes[lane].node = id;
+        id
+    }
+
+    /// Diagonals of the last copies on a lane's path, newest first.
+    fn recent(&self, lane: &Lane) -> [i64; 4] {
+        let mut recent = [LITERAL; 4];
+        let (mut count, mut next) = (0, lane.parent);
+        let mut diagonal = lane.diagonal;
+        for _ in 0..12 {
+            if diagonal != LITERAL && !recent.contains(&diagonal) {
+                recent[count] = diagonal;
+                count += 1;
+                if count == recent.len() {
+                    break;
+                }
+            }
+            let Some(node) = self.nodes.get(next as usize) else { break };
+            (diagonal, next) = (node.diagonal, node.parent);
+        }
+        recent
+    }
+
+    /// Lets literals and new copies branch off the best lane.
+    fn branch(&mut self, best: usize, at: usize, margin: u32) {
+        let lane = self.lanes[best];
+        if lane.diagonal != LITERAL {
+            let cost = lane.cost + self.costs.literals;
+            let better = match self.lanes.iter().position(|other| other.diagonal == LITERAL) {
+                Some(other) if self.lanes[other].cost <= cost => None,
+                other => Some(other),
+            };
+            if let Some(other) = better {
+                let parent = self.node(best, at);
+                let literal =
+                    Lane { diagonal: LITERAL, cost, start: at as u32, parent, node: NONE, end: NONE, streak: 0 };
+                match other {
+                    Some(other) => self.lanes[other] = literal,
+                    None => self.lanes.push(literal),
+                }
+            }
+            if lane.streak as usize >= CONFIDENT {
+                return;
+            }
+        }
+        let recent = self.recent(&lane);
+        let text = &self.target[at..];
+        let base = self.index.base;
+        for (depth, &diagonal) in recent.iter().enumerate() {
+            if diagonal == LITERAL || diagonal == lane.diagonal {
+                continue;
+            }
+            let source = at as i64 + diagonal;
+            if source < 0 || source as usize >= base.len() || base[source as usize] != text[0] {
+                continue;
+            }
+            let ahead = base[source as usize..].iter().zip(text).take(12).filter(|(a, b)| a == b).count();
+            if ahead >= 5 {
+                self.enter(best, diagonal, self.costs.recent(depth), at, NONE);
+            }
+        }
+        // No use looking for what the lane itself already is.
+        let near = (at as i64 + recent.iter().copied().find(|&d| d != LITERAL).unwrap_or(0)).max(0) as usize;
+        let (offset, len) = self.index.longest(text, near);
+        if len >= SHORTEST {
+            self.candidate(best, offset as i64 - at as i64, len, at, NONE, &recent);
+        }
+        if self.read_back {
+            self.own(best, at, margin, &recent);
+        }
+    }
+
+    /// Copies from the target itself.
+    fn own(&mut self, best: usize, at: usize, margin: u32, recent: &[i64; 4]) {
+        let until = at.saturating_sub(margin as usize);
+        while self.hashed + SELF_BYTES <= until {
+            let hash = hash(&self.target[self.hashed..]);
+            self.hashes[hash] = self.hashed as u32;
+            self.hashed += 1;
+        }
+        if at + SELF_BYTES > self.target.len() {
+            return;
+        }
+        let found = self.hashes[hash(&self.target[at..])];
+        if found == NONE {
+            return;
+        }
+        let source = found as usize;
+        let len = common(&self.target[source..until], &self.target[at..]);
+        if len >= SELF_BYTES {
+            let diagonal = (self.index.base.len() + source) as i64 - at as i64;
+            let end = (at + until - source) as u32;
+            self.candidate(best, diagonal, len, at, end, recent);
+        }
+    }
+
+    fn candidate(&mut self, best: usize, diagonal: i64, len: usize, at: usize, end: u32, recent: &[i64; 4]) {
+        let price = match recent.iter().position(|&other| other == diagonal) {
+            Some(depth) => self.costs.recent(depth),
+            None => {
+                let newest = recent.iter().copied().find(|&d| d != LITERAL).unwrap_or(0);
+                self.costs.fresh(diagonal - newest)
+            }
+        };
+        // A copy that can't even beat literals over its whole equal run is none.
+        if price + self.costs.equal * (len as u64) < self.costs.literal * len as u64 + self.costs.literals {
+            self.enter(best, diagonal, price, at, end);
+        }
+    }
+
+    fn enter(&mut self, best: usize, diagonal: i64, price: u64, at: usize, end: u32) {
+        if self.lanes[best].diagonal == diagonal {
+            return;
+        }
+        let cost = self.lanes[best].cost + price;
+        let place = self.lanes.iter().position(|lane| lane.diagonal == diagonal);
+        if place.is_some_and(|lane| self.lanes[lane].cost <= cost) {
+            return;
+        }
+        let parent = self.node(best, at);
+        let lane = Lane { diagonal, cost, start: at as u32, parent, node: NONE, end, streak: 0 };
+        match place {
+            Some(place) => self.lanes[place] = lane,
+            None if self.lanes.len() < LANES => self.lanes.push(lane),
+            None => {
+                let worst = (0..self.lanes.len()).max_by_key(|&lane| self.lanes[lane].cost).unwrap_or(0);
+                if self.lanes[worst].cost > cost {
+                    self.lanes[worst] = lane;
+                }
+            }
+        }
+    }
+
+    /// Moves every lane over the byte at `at`, and drops those that can't win any more.
+    fn advance(&mut self, at: usize) {
+        let (base, target, costs) = (self.index.base, self.target, self.costs);
+        let byte = target[at];
+        let mut least = u64::MAX;
+        for lane in &mut self.lanes {
+            lane.node = NONE;
+            if lane.diagonal == LITERAL {
+                lane.cost += costs.literal;
+            } else {
+                let source = (at as i64 + lane.diagonal) as usize;
+                let other = match source.checked_sub(base.len()) {
+                    None => base.get(source),
+                    Some(own) if (at as u32) < lane.end && lane.end != NONE => target.get(own),
+                    Some(_) => None,
+                };
+                match other {
+                    Some(&other) if other == byte => {
+                        lane.cost += costs.equal;
+                        lane.streak += 1;
+                    }
+                    Some(_) => {
+                        lane.cost += if lane.streak == 0 { costs.unequal_again } else { costs.unequal };
+                        lane.streak = 0;
+                    }
+                    None => lane.cost = u64::MAX / 2,
+                }
+            }
+            least = least.min(lane.cost);
+        }
+        let bound = least + costs.drop;
+        self.lanes.retain(|lane| lane.cost <= bound);
+    }
+
+    /// The cheapest path as operations.
+    fn trace(&mut self) -> Vec<Op> {
+        let best = self.lanes[self.best()];
+        let mut pieces = vec![(best.diagonal, best.start)];
+        let mut next = best.parent;
+        while let Some(node) = self.nodes.get(next as usize) {
+            pieces.push((node.diagonal, node.start));
+            next = node.parent;
+        }
+        pieces.reverse();
+        let ends = pieces.iter().skip(1).map(|piece| piece.1).chain([self.target.len() as u32]);
+        let mut ops = Vec::new();
+        let mut literals = 0;
+        for (&(diagonal, start), end) in pieces.iter().zip(ends) {
+            if start == end {
+                continue;
+            }
+            if diagonal == LITERAL {
+                literals += end - start;
+            } else {
+                ops.push(Op { literals, copy: end - start, source: (i64::from(start) + diagonal) as u32 });
+                literals = 0;
+            }
+        }
+        if literals > 0 {
+            ops.push(Op { literals, copy: 0, source: 0 });
+        }
+        ops
+    }
+}
+
+fn hash(bytes: &[u8]) -> usize {
+    let mut word = [0; 8];
+    word[..SELF_BYTES].copy_from_slice(&bytes[..SELF_BYTES]);
+    (u64::from_le_bytes(word).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SELF_BITS)) as usize
+}

@@ -1,0 +1,206 @@
+//! Copies: from the base or from the target written so far, with predicted fields and a sparse difference.
+
+use sealift_manifests::delta_format::{Arch, Header, READ_BACK_MARGIN, field};
+
+use super::{
+    decoder::{DIFF, Pause, RUNS},
+    error::{DeltaError, Fault},
+    io::{BaseReader, Output},
+    map::AddressMap,
+    predict::{self, LOOKAHEAD, Place},
+    prelude::unzigzag,
+    streams::{Streams, Varint},
+};
+
+/// Bytes copied at a time.
+const WORK: usize = 512;
+/// Diagonals (source minus place) that an operation can name by a small number.
+pub(super) const RECENT: usize = 4;
+
+/// A copy at hand, and what lasts from copy to copy of a section.
+pub(super) struct Copier {
+    /// The latest diagonals, newest first.
+    recent: [u32; RECENT],
+    /// Next byte to read, as an offset into base and target laid end to end.
+    source: u32,
+    /// Bytes not yet read into `work`.
+    unread: u32,
+    from_target: bool,
+    /// Addresses of `work[0]`, old and new, and of the whole piece; no prediction without.
+    place: Option<(u32, u32, u32, u32)>,
+    work: [u8; WORK],
+    /// `work[..filled]` is read, `work[..scanned]` has its fields predicted, `work[..ready]` may be corrected and written,
+    /// `work[..corrected]` is corrected.
+    filled: usize,
+    scanned: usize,
+    ready: usize,
+    corrected: usize,
+    /// Zero bytes of difference before the next one that is not; `None`: not yet read.
+    run: Option<u32>,
+    number: Varint,
+}
+
+impl Copier {
+    pub(super) const NEW: Self = Self {
+        recent: [0; RECENT],
+        source: 0,
+        unread: 0,
+        from_target: false,
+        place: None,
+        work: [0; WORK],
+        filled: 0,
+        scanned: 0,
+        ready: 0,
+        corrected: 0,
+        run: None,
+        number: Varint::NEW,
+    };
+
+    pub(super) fn begin_section(&mut self) {
+        self.recent = [0; RECENT];
+        self.run = None;
+        self.number = Varint::NEW;
+        (self.filled, self.scanned, self.ready, self.corrected) = (0, 0, 0, 0);
+    }
+
+    /// At a section's end no run may be half used.
+    pub(super) fn drained(&self) -> bool {
+        self.run.is_none_or(|run| run == 0)
+    }
+
+    /// Starts a copy of `len` bytes to `to`. `code` names its diagonal: 0 to 3 a recent one, else a step from the newest.
+    pub(super) fn begin(&mut self, code: u32, len: u32, to: u32, header: &Header) -> Result<(), DeltaError> {
+        let newest = self.recent.first().copied().unwrap_or(0);
+        let (diagonal, depth) = match self.recent.get(code as usize) {
+            Some(diagonal) => (*diagonal, code as usize),
+            None => (newest.wrapping_add(unzigzag(code.wrapping_sub(RECENT as u32))), RECENT - 1),
+        };
+        if let Some(moved) = self.recent.get_mut(..=depth) {
+            moved.rotate_right(1);
+        }
+        if let Some(first) = self.recent.first_mut() {
+            *first = diagonal;
+        }
+        self.source = to.wrapping_add(diagonal);
+        let end = self.source.checked_add(len).ok_or(DeltaError::SourceBounds)?;
+        self.from_target = self.source >= header.base_len;
+        let limit = if !self.from_target {
+            header.base_len
+        } else if header.fields & field::READ_BACK != 0 {
+            header.base_len.saturating_add(to.saturating_sub(READ_BACK_MARGIN))
+        } else {
+            0
+        };
+        if end > limit {
+            return Err(DeltaError::SourceBounds);
+        }
+        self.unread = len;
+        (self.filled, self.scanned, self.ready, self.corrected) = (0, 0, 0, 0);
+        // Addresses are filled in with the map, at the first fill.
+        self.place = Some((to, u32::MAX, u32::MAX, len));
+        Ok(())
+    }
+
+    /// Whether there is something to correct and write.
+    pub(super) fn filled(&self) -> bool {
+        self.ready > 0
+    }
+
+    /// Reads and predicts the next bytes.
+    pub(super) fn fill<B: BaseReader, O: Output>(
+        &mut self,
+        header: &Header,
+        map: &AddressMap<'_>,
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<(), Fault<B::Error, O::Error>> {
+        let room = self.work.get_mut(self.filled..).unwrap_or(&mut []);
+        let count = room.len().min(self.unread as usize);
+        let room = room.get_mut(..count).unwrap_or(&mut []);
+        if self.from_target {
+            let offset = self.source.wrapping_sub(header.base_len);
+            output.read_back(offset, room).map_err(Fault::Output)?;
+        } else {
+            base.read_at(self.source, room).map_err(Fault::Base)?;
+        }
+        if let Some((to, u32::MAX, u32::MAX, len)) = self.place {
+            self.place =
+                if header.arch == Arch::None && header.fields == 0 { None } else { self.locate(to, len, header, map) };
+        }
+        self.source = self.source.wrapping_add(count as u32);
+        self.unread = self.unread.saturating_sub(count as u32);
+        self.filled = self.filled.saturating_add(count);
+        let limit = if self.unread == 0 { self.filled } else { self.filled.saturating_sub(LOOKAHEAD) };
+        self.ready = limit;
+        if let Some((from, to, piece, piece_len)) = self.place {
+            let map = if self.from_target { AddressMap { keys: &[], shifts: &[], ..*map } } else { *map };
+            let place =
+                Place { arch: header.arch, fields: header.fields, map, from, to, pinned: false, piece, piece_len };
+            let bytes = self.work.get_mut(..self.filled).unwrap_or(&mut []);
+            self.scanned = predict::retarget(bytes, self.scanned, limit, &place);
+        }
+        Ok(())
+    }
+
+    /// Addresses of a copy to `to`: old, new, first of the piece, its length.
+    fn locate(&self, to: u32, len: u32, header: &Header, map: &AddressMap<'_>) -> Option<(u32, u32, u32, u32)> {
+        if self.from_target {
+            let from = map.target_address(self.source.wrapping_sub(header.base_len));
+            return Some((from, map.target_address(to), from, 0));
+        }
+        let region = map.region_of(self.source)?;
+        let from = region.address.wrapping_add(self.source.wrapping_sub(region.base?));
+        Some((from, to.wrapping_add(region.target_bias), from, len))
+    }
+
+    /// Adds the sparse difference to what is ready.
+    pub(super) fn correct(&mut self, streams: &mut Streams, windows: &[u8]) -> Result<Result<(), Pause>, DeltaError> {
+        while self.corrected < self.ready {
+            let run = match self.run {
+                Some(run) => run,
+                None => match streams.varint(RUNS, &mut self.number, windows)? {
+                    Ok(run) => *self.run.insert(run),
+                    Err(pause) => return Ok(Err(pause)),
+                },
+            };
+            let skip = (self.ready.saturating_sub(self.corrected) as u32).min(run);
+            self.corrected = self.corrected.saturating_add(skip as usize);
+            self.run = Some(run.saturating_sub(skip));
+            if run > skip || self.corrected == self.ready {
+                continue;
+            }
+            match streams.byte(DIFF, windows) {
+                Ok(byte) => {
+                    if let Some(place) = self.work.get_mut(self.corrected) {
+                        *place = place.wrapping_add(byte);
+                    }
+                    self.corrected = self.corrected.saturating_add(1);
+                    self.run = None;
+                }
+                Err(pause) => return Ok(Err(pause)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes what is ready. `true`: the copy is complete.
+    pub(super) fn flush<B, O: Output>(
+        &mut self,
+        written: &mut u32,
+        output: &mut O,
+    ) -> Result<bool, Fault<B, O::Error>> {
+        let bytes = self.work.get(..self.ready).unwrap_or(&[]);
+        output.write(*written, bytes).map_err(Fault::Output)?;
+        let count = bytes.len();
+        *written = written.saturating_add(count as u32);
+        if let Some((from, to, ..)) = &mut self.place {
+            *from = from.wrapping_add(count as u32);
+            *to = to.wrapping_add(count as u32);
+        }
+        self.work.copy_within(count.min(WORK)..self.filled.clamp(count.min(WORK), WORK), 0);
+        self.filled = self.filled.saturating_sub(count);
+        self.scanned = self.scanned.saturating_sub(count);
+        (self.ready, self.corrected) = (0, 0);
+        Ok(self.unread == 0 && self.filled == 0)
+    }
+}

@@ -1,0 +1,589 @@
+//! The decoder's state machine: payload bytes in, base reads, target bytes out.
+
+use sealift_manifests::delta_format::{Codec, HEADER_LEN, Header, Limits, STREAMS};
+
+use super::{
+    Payload, Progress, State,
+    copy::Copier,
+    error::{DeltaError, Fault},
+    io::{BaseReader, Output},
+    map::Region,
+    prelude::{Mapping, PreludeReader},
+    resume::ResumePoint,
+    streams::{Streams, Varint},
+    zstd::{BlockHeader, FrameHeader, FrameStart},
+};
+
+/// Streams of a delta's body.
+pub(super) const CONTROL: usize = 0;
+pub(super) const RUNS: usize = 1;
+pub(super) const DIFF: usize = 2;
+pub(super) const LITERAL: usize = 3;
+
+/// Bytes of a section's header: the number of target bytes it yields.
+const SECTION_HEADER: usize = 4;
+
+/// What comes next in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Not started, or failed.
+    Stopped,
+    /// Raw image bytes.
+    Raw,
+    /// The delta's header.
+    Header,
+    /// The delta's address map.
+    Prelude,
+    /// The payload goes on at the resume point.
+    Jump,
+    /// A section of the delta.
+    Section,
+    /// An operation: its literal length, copy length and source.
+    LiteralLen,
+    CopyLen,
+    Source,
+    /// The operation's literals, then its copy.
+    Literals,
+    Copy,
+    /// A zstd frame: first five bytes of its header, the rest, its blocks, its checksum.
+    FrameStart,
+    FrameRest,
+    Frame,
+    Checksum,
+    /// Everything is written.
+    Done,
+}
+
+/// What a step found missing.
+pub(super) enum Pause {
+    /// So many bytes of payload, gathered at the start of the block buffer.
+    Bytes(usize),
+    /// The next block of this stream.
+    Block(usize),
+}
+
+/// The next part of the operation at hand.
+#[derive(Clone, Copy)]
+struct Operation {
+    literals: u32,
+    copy: u32,
+}
+
+/// Decodes a payload of any [`Codec`] in a fixed amount of RAM. See the [module](super) for how to drive it.
+///
+/// `WINDOWS` bytes are shared by the streams' windows, `BLOCK` bounds a zstd block, `SHIFTS` the shift table; the aliases
+/// [`Decoder16K`](super::Decoder16K) to [`HostDecoder`](super::HostDecoder) are the RAM classes.
+pub struct Decoder<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> {
+    machine: Machine,
+    windows: [u8; WINDOWS],
+    block: [u8; BLOCK],
+    keys: [u32; SHIFTS],
+    shifts: [u32; SHIFTS],
+}
+
+/// Everything whose size does not depend on the class.
+struct Machine {
+    payload: Payload,
+    resume: Option<ResumePoint>,
+    /// The latest place from which decoding can start.
+    mark: ResumePoint,
+    step: Step,
+    header: Option<Header>,
+    /// Offset of the next byte of payload.
+    at: u32,
+    /// Bytes of target written.
+    written: u32,
+    /// Bytes in the block buffer.
+    gathered: usize,
+    /// A block whose header was read and whose content is missing.
+    pending: Option<(usize, BlockHeader)>,
+    /// A zstd frame whose header was begun.
+    frame: Option<FrameStart>,
+    checksum: bool,
+    number: Varint,
+    prelude: PreludeReader,
+    section_end: u32,
+    operation: Operation,
+    copier: Copier,
+    streams: Streams,
+    mapping: Mapping,
+}
+
+/// The parts of a decoder that one step works on.
+struct Parts<'a> {
+    windows: &'a mut [u8],
+    block: &'a mut [u8],
+    keys: &'a mut [u32],
+    shifts: &'a mut [u32],
+    limits: Limits,
+}
+
+impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Default for Decoder<WINDOWS, BLOCK, SHIFTS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Decoder<WINDOWS, BLOCK, SHIFTS> {
+    /// A decoder that was not started. `const`, so that it can be a `static` and never pass over a small stack.
+    pub const fn new() -> Self {
+        Self { machine: Machine::NEW, windows: [0; WINDOWS], block: [0; BLOCK], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
+    }
+
+    /// Starts on `payload`, from its first byte or from a resume point. The output must then go on at
+    /// [`ResumePoint::output`]. Whatever was going on before is forgotten.
+    ///
+    /// # Errors
+    /// [`DeltaError::Resume`] if the point belongs to another payload: start again without one.
+    pub fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
+        self.machine.start(payload, resume)
+    }
+
+    /// Takes the next bytes of the payload, in pieces of any size; everything they allow is written before the call returns.
+    ///
+    /// # Errors
+    /// [`Fault`]; the decoder is then stopped, and only [`Self::start`] revives it.
+    pub fn push<B: BaseReader, O: Output>(
+        &mut self,
+        input: &[u8],
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Progress, Fault<B::Error, O::Error>> {
+        let mut parts = Parts {
+            windows: &mut self.windows,
+            block: &mut self.block,
+            keys: &mut self.keys,
+            shifts: &mut self.shifts,
+            limits: Self::LIMITS,
+        };
+        let result = self.machine.push(input, &mut parts, base, output);
+        if result.is_err() {
+            self.machine.step = Step::Stopped;
+        }
+        result
+    }
+
+    /// The latest place to continue from after a reset. Persist it only when the output up to [`ResumePoint::output`] is durable.
+    pub fn resume_point(&self) -> ResumePoint {
+        self.machine.mark
+    }
+
+    /// Offset in the payload of the next byte that [`Self::push`] wants.
+    pub fn next_offset(&self) -> u32 {
+        self.machine.at
+    }
+
+    /// Bytes of target written, those before the resume point included.
+    pub fn written(&self) -> u32 {
+        self.machine.written
+    }
+
+    /// The delta's header, once it was read and checked.
+    pub fn header(&self) -> Option<&Header> {
+        self.machine.header.as_ref()
+    }
+
+    /// Regions of the address map, once the prelude was read.
+    pub fn regions(&self) -> &[Region] {
+        self.machine.mapping.regions()
+    }
+}
+
+impl Machine {
+    const NEW: Self = Self {
+        payload: Payload::NONE,
+        resume: None,
+        mark: ResumePoint::NONE,
+        step: Step::Stopped,
+        header: None,
+        at: 0,
+        written: 0,
+        gathered: 0,
+        pending: None,
+        frame: None,
+        checksum: false,
+        number: Varint::NEW,
+        prelude: PreludeReader::NEW,
+        section_end: 0,
+        operation: Operation { literals: 0, copy: 0 },
+        copier: Copier::NEW,
+        streams: Streams::NEW,
+        mapping: Mapping::NEW,
+    };
+
+    fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
+        self.step = Step::Stopped;
+        if let Some(point) = &resume {
+            point.check(payload)?;
+        }
+        self.payload = *payload;
+        self.mark = resume.unwrap_or(ResumePoint::new(payload, 0, 0));
+        self.resume = resume;
+        self.header = None;
+        self.pending = None;
+        self.frame = None;
+        self.number = Varint::NEW;
+        self.gathered = 0;
+        // A delta's header and prelude are read first in any case; the other codecs go on where they were.
+        (self.at, self.written) = match (payload.codec, &resume) {
+            (Codec::Delta, _) | (_, None) => (0, 0),
+            (_, Some(point)) => (point.payload(), point.output()),
+        };
+        self.step = match payload.codec {
+            Codec::Raw => Step::Raw,
+            Codec::Zstd => Step::FrameStart,
+            Codec::Delta => Step::Header,
+        };
+        Ok(())
+    }
+
+    fn push<B: BaseReader, O: Output>(
+        &mut self,
+        input: &[u8],
+        parts: &mut Parts<'_>,
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Progress, Fault<B::Error, O::Error>> {
+        let mut rest = input;
+        loop {
+            let state = match self.step {
+                Step::Stopped => return Err(DeltaError::NotRunning.into()),
+                Step::Done if rest.is_empty() => State::Done,
+                Step::Done => return Err(DeltaError::Trailing.into()),
+                Step::Jump => {
+                    self.step = Step::Section;
+                    let (at, written) = (self.mark.payload(), self.mark.output());
+                    (self.at, self.written) = (at, written);
+                    State::Seek(at)
+                }
+                Step::Raw => {
+                    self.raw(&mut rest, output)?;
+                    if self.step == Step::Done { continue } else { State::NeedInput }
+                }
+                _ => {
+                    let Err(pause) = self.advance(parts, base, output)? else { continue };
+                    if self.fetch(pause, &mut rest, parts)? {
+                        continue;
+                    }
+                    State::NeedInput
+                }
+            };
+            return Ok(Progress { consumed: input.len().saturating_sub(rest.len()), state });
+        }
+    }
+
+    /// Codec 0: the payload is the image.
+    fn raw<B, O: Output>(&mut self, rest: &mut &[u8], output: &mut O) -> Result<(), Fault<B, O::Error>> {
+        let left = self.payload.target_len.saturating_sub(self.written) as usize;
+        let (now, later) = rest.split_at_checked(left.min(rest.len())).ok_or(DeltaError::OutputBounds)?;
+        if !now.is_empty() {
+            output.write(self.written, now).map_err(Fault::Output)?;
+        }
+        self.written = self.written.saturating_add(now.len() as u32);
+        self.at = self.at.saturating_add(now.len() as u32);
+        self.mark = ResumePoint::new(&self.payload, self.at, self.written);
+        *rest = later;
+        if self.written == self.payload.target_len {
+            self.step = Step::Done;
+        }
+        Ok(())
+    }
+
+    /// Gathers what a step paused for. `false`: the input is used up.
+    fn fetch(&mut self, pause: Pause, rest: &mut &[u8], parts: &mut Parts<'_>) -> Result<bool, DeltaError> {
+        let stream = match pause {
+            Pause::Bytes(count) => return self.gather(count, rest, parts),
+            Pause::Block(stream) => stream,
+        };
+        if self.pending.is_none() {
+            if self.streams.ended(stream) {
+                return Err(DeltaError::Operation);
+            }
+            if !self.gather(3, rest, parts)? {
+                return Ok(false);
+            }
+            let bytes = parts.block.first_chunk::<3>().ok_or(DeltaError::TooLarge)?;
+            let header = BlockHeader::parse(*bytes)?;
+            self.gathered = 0;
+            self.pending = Some((stream, header));
+        }
+        let Some((stream, header)) = self.pending else { return Ok(true) };
+        let content = header.content() as usize;
+        if !self.gather(content, rest, parts)? {
+            return Ok(false);
+        }
+        let content = parts.block.get(..content).ok_or(DeltaError::TooLarge)?;
+        self.streams.block(stream, header, content, parts.windows, parts.limits.block)?;
+        self.gathered = 0;
+        self.pending = None;
+        Ok(true)
+    }
+
+    /// Fills the block buffer up to `count` bytes.
+    fn gather(&mut self, count: usize, rest: &mut &[u8], parts: &mut Parts<'_>) -> Result<bool, DeltaError> {
+        let room = parts.block.get_mut(self.gathered..count).ok_or(DeltaError::TooLarge)?;
+        let (now, later) = rest.split_at_checked(room.len().min(rest.len())).unwrap_or((rest, &[]));
+        room.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+        self.gathered = self.gathered.saturating_add(now.len());
+        self.at = self.at.checked_add(now.len() as u32).ok_or(DeltaError::Trailing)?;
+        *rest = later;
+        Ok(self.gathered == count)
+    }
+
+    /// The gathered bytes, which are then used up.
+    fn taken<'a, const N: usize>(&mut self, parts: &'a Parts<'_>) -> Result<&'a [u8; N], Pause> {
+        if self.gathered < N {
+            return Err(Pause::Bytes(N));
+        }
+        self.gathered = 0;
+        parts.block.first_chunk::<N>().ok_or(Pause::Bytes(N))
+    }
+
+    /// Runs one step. The outer error is final; the inner one says what is missing.
+    fn advance<B: BaseReader, O: Output>(
+        &mut self,
+        parts: &mut Parts<'_>,
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Result<(), Pause>, Fault<B::Error, O::Error>> {
+        Ok(match self.step {
+            Step::Header => match self.taken::<HEADER_LEN>(parts) {
+                Ok(bytes) => {
+                    let header = Header::parse(bytes).map_err(DeltaError::Header)?;
+                    self.accept(&header, &parts.limits, O::CAN_READ_BACK)?;
+                    Ok(())
+                }
+                Err(pause) => Err(pause),
+            },
+            Step::Prelude => self.read_prelude(parts)?,
+            Step::Section => match self.taken::<SECTION_HEADER>(parts) {
+                Ok(bytes) => {
+                    self.begin_section(u32::from_le_bytes(*bytes))?;
+                    Ok(())
+                }
+                Err(pause) => Err(pause),
+            },
+            Step::LiteralLen | Step::CopyLen | Step::Source => self.read_operation(parts)?,
+            Step::Literals => self.literals(parts, output)?,
+            Step::Copy => self.copy(parts, base, output)?,
+            Step::FrameStart => match self.taken::<{ FrameStart::LEN }>(parts) {
+                Ok(bytes) => {
+                    self.frame = Some(FrameStart::parse(*bytes).map_err(DeltaError::from)?);
+                    self.step = Step::FrameRest;
+                    Ok(())
+                }
+                Err(pause) => Err(pause),
+            },
+            Step::FrameRest => self.frame_rest(parts)?,
+            Step::Frame => self.frame(parts, output)?,
+            Step::Checksum => match self.taken::<4>(parts) {
+                Ok(_) => {
+                    self.end_frame();
+                    Ok(())
+                }
+                Err(pause) => Err(pause),
+            },
+            Step::Stopped | Step::Raw | Step::Jump | Step::Done => Ok(()),
+        })
+    }
+
+    /// The header must be of the payload that the signed metadata announced, and fit.
+    fn accept(&mut self, header: &Header, limits: &Limits, read_back: bool) -> Result<(), DeltaError> {
+        let expected = &self.payload;
+        if header.base_len != expected.base_len
+            || header.base_sha256 != expected.base_sha256
+            || header.target_len != expected.target_len
+            || header.target_sha256 != expected.target_sha256
+        {
+            return Err(DeltaError::WrongImages);
+        }
+        if !header.fits(limits) {
+            return Err(DeltaError::TooLarge);
+        }
+        if header.fields & sealift_manifests::delta_format::field::READ_BACK != 0 && !read_back {
+            return Err(DeltaError::NeedsReadBack);
+        }
+        self.header = Some(*header);
+        self.mapping = Mapping::NEW;
+        self.streams.reset(&header.window_logs);
+        self.prelude = PreludeReader::new(header);
+        self.step = Step::Prelude;
+        Ok(())
+    }
+
+    fn read_prelude(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
+        let header = self.header.ok_or(DeltaError::NotRunning)?;
+        while !self.prelude.done() {
+            let value = match self.streams.varint(CONTROL, &mut self.number, parts.windows)? {
+                Ok(value) => value,
+                Err(pause) => return Ok(Err(pause)),
+            };
+            self.prelude.take(value, &mut self.mapping, parts.keys, parts.shifts)?;
+        }
+        if !self.streams.drained() || self.at != header.body {
+            return Err(DeltaError::Prelude);
+        }
+        match &self.resume {
+            Some(point) if point.output() > 0 => {
+                if point.payload() < header.body {
+                    return Err(DeltaError::Resume);
+                }
+                self.step = Step::Jump;
+            }
+            _ => self.next_section(),
+        }
+        Ok(Ok(()))
+    }
+
+    fn next_section(&mut self) {
+        self.step = if self.written == self.payload.target_len { Step::Done } else { Step::Section };
+        self.mark = ResumePoint::new(&self.payload, self.at, self.written);
+    }
+
+    fn begin_section(&mut self, len: u32) -> Result<(), DeltaError> {
+        let header = self.header.ok_or(DeltaError::NotRunning)?;
+        let end = self.written.checked_add(len).filter(|&end| len > 0 && end <= self.payload.target_len);
+        self.section_end = end.ok_or(DeltaError::OutputBounds)?;
+        self.streams.reset(&header.window_logs);
+        self.copier.begin_section();
+        self.step = Step::LiteralLen;
+        Ok(())
+    }
+
+    fn read_operation(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
+        if self.step == Step::LiteralLen && self.written == self.section_end {
+            if !self.streams.drained() || !self.copier.drained() {
+                return Err(DeltaError::Operation);
+            }
+            self.next_section();
+            return Ok(Ok(()));
+        }
+        let value = match self.streams.varint(CONTROL, &mut self.number, parts.windows)? {
+            Ok(value) => value,
+            Err(pause) => return Ok(Err(pause)),
+        };
+        match self.step {
+            Step::LiteralLen => {
+                self.operation.literals = value;
+                self.step = Step::CopyLen;
+            }
+            Step::CopyLen => {
+                self.operation.copy = value;
+                let total = self.operation.literals.checked_add(value).ok_or(DeltaError::OutputBounds)?;
+                if total == 0 {
+                    return Err(DeltaError::Operation);
+                }
+                if total > self.section_end.saturating_sub(self.written) {
+                    return Err(DeltaError::OutputBounds);
+                }
+                self.step = if value > 0 { Step::Source } else { Step::Literals };
+            }
+            _ => {
+                let header = self.header.ok_or(DeltaError::NotRunning)?;
+                let to = self.written.saturating_add(self.operation.literals);
+                self.copier.begin(value, self.operation.copy, to, &header)?;
+                self.step = Step::Literals;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn literals<B, O: Output>(
+        &mut self,
+        parts: &mut Parts<'_>,
+        output: &mut O,
+    ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
+        while self.operation.literals > 0 {
+            let bytes = self.streams.readable(LITERAL, parts.windows);
+            let now = bytes.get(..bytes.len().min(self.operation.literals as usize)).unwrap_or(&[]);
+            if now.is_empty() {
+                return Ok(Err(Pause::Block(LITERAL)));
+            }
+            output.write(self.written, now).map_err(Fault::Output)?;
+            let count = now.len() as u32;
+            self.streams.skip(LITERAL, count);
+            self.operation.literals = self.operation.literals.saturating_sub(count);
+            self.written = self.written.saturating_add(count);
+        }
+        self.step = if self.operation.copy > 0 { Step::Copy } else { Step::LiteralLen };
+        Ok(Ok(()))
+    }
+
+    fn copy<B: BaseReader, O: Output>(
+        &mut self,
+        parts: &mut Parts<'_>,
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Result<(), Pause>, Fault<B::Error, O::Error>> {
+        let header = self.header.ok_or(DeltaError::NotRunning)?;
+        let map = self.mapping.map(parts.keys, parts.shifts);
+        loop {
+            if !self.copier.filled() {
+                self.copier.fill(&header, &map, base, output)?;
+            }
+            if let Err(pause) = self.copier.correct(&mut self.streams, parts.windows)? {
+                return Ok(Err(pause));
+            }
+            let done = self.copier.flush(&mut self.written, output)?;
+            if done {
+                self.step = Step::LiteralLen;
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    fn frame_rest(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
+        let start = self.frame.as_ref().ok_or(DeltaError::Zstd)?;
+        let len = start.rest();
+        if self.gathered < len {
+            return Ok(Err(Pause::Bytes(len)));
+        }
+        let header: FrameHeader = start.finish(parts.block.get(..len).unwrap_or(&[]))?;
+        self.gathered = 0;
+        let log = header.window.max(1 << 10).next_power_of_two().ilog2() as u8;
+        if 1u64 << log > u64::from(parts.limits.windows) {
+            return Err(DeltaError::TooLarge);
+        }
+        self.checksum = header.checksum;
+        // One stream has all the windows; the others stay empty.
+        let mut logs = [0; STREAMS];
+        logs[CONTROL] = log;
+        self.streams.reset(&logs);
+        self.step = Step::Frame;
+        Ok(Ok(()))
+    }
+
+    fn frame<B, O: Output>(
+        &mut self,
+        parts: &mut Parts<'_>,
+        output: &mut O,
+    ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
+        loop {
+            let bytes = self.streams.readable(CONTROL, parts.windows);
+            if bytes.is_empty() {
+                break;
+            }
+            let count = bytes.len() as u32;
+            if count > self.payload.target_len.saturating_sub(self.written) {
+                return Err(DeltaError::OutputBounds.into());
+            }
+            output.write(self.written, bytes).map_err(Fault::Output)?;
+            self.written = self.written.saturating_add(count);
+            self.streams.skip(CONTROL, count);
+        }
+        if !self.streams.ended(CONTROL) {
+            return Ok(Err(Pause::Block(CONTROL)));
+        }
+        if self.checksum {
+            self.step = Step::Checksum;
+        } else {
+            self.end_frame();
+        }
+        Ok(Ok(()))
+    }
+
+    fn end_frame(&mut self) {
+        self.mark = ResumePoint::new(&self.payload, self.at, self.written);
+        self.step = if self.written == self.payload.target_len { Step::Done } else { Step::FrameStart };
+    }
+}

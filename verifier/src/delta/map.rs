@@ -1,0 +1,60 @@
+//! The address map: where the images are linked, and where what has moved went.
+
+/// A part of the base image that is loaded at an address of its own, or a range of RAM that pointers point to.
+///
+/// Addresses are relative to [`AddressMap::origin`], modulo 2^32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Region {
+    /// Address of the first byte.
+    pub address: u32,
+    /// Length in bytes.
+    pub len: u32,
+    /// Offset in the base image of the first byte; `None` for RAM, which is in no image.
+    pub base: Option<u32>,
+    /// What added to an offset in the target image gives an address, for what was copied from this region.
+    pub target_bias: u32,
+}
+
+/// Regions, and the shift table: from an address on, by how much things have moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AddressMap<'a> {
+    /// The address that addresses are relative to; a multiple of 4,096.
+    pub origin: u64,
+    /// The regions, in any order.
+    pub regions: &'a [Region],
+    /// Ascending addresses at which a new shift begins.
+    pub keys: &'a [u32],
+    /// The shifts, as many as keys, modulo 2^32.
+    pub shifts: &'a [u32],
+}
+
+impl AddressMap<'_> {
+    /// Whether `address` lies in a region.
+    pub fn contains(&self, address: u32) -> bool {
+        self.regions.iter().any(|region| address.wrapping_sub(region.address) < region.len)
+    }
+
+    /// The new place of what was at `address`.
+    pub fn moved(&self, address: u32) -> u32 {
+        let after = self.keys.partition_point(|&key| key <= address);
+        let shift = after.checked_sub(1).and_then(|last| self.shifts.get(last)).copied().unwrap_or(0);
+        address.wrapping_add(shift)
+    }
+
+    /// The region an offset of the base image belongs to: the last one that starts at or before it.
+    pub fn region_of(&self, base_offset: u32) -> Option<&Region> {
+        let started =
+            self.regions.iter().filter_map(|region| Some((region.base.filter(|&b| b <= base_offset)?, region)));
+        started.max_by_key(|(start, _)| *start).map(|(_, region)| region)
+    }
+
+    /// The address of an offset of the target image, by the first region whose addresses it falls into.
+    pub fn target_address(&self, target_offset: u32) -> u32 {
+        let mapped = self.regions.iter().filter(|region| region.base.is_some());
+        let mut addresses = mapped.clone().map(|region| (region, target_offset.wrapping_add(region.target_bias)));
+        match addresses.find(|(region, address)| address.wrapping_sub(region.address) < region.len) {
+            Some((_, address)) => address,
+            None => target_offset.wrapping_add(mapped.map(|region| region.target_bias).next().unwrap_or(0)),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Address prediction: rewrites the address fields of copied code and data to where their targets have moved.
+//!
+//! [`retarget`] is one pure function over bytes, used by the decoder on what it copies and by the signer on whole images (to
+//! compare them as if nothing had moved). It is total: every input has a defined result, and a wrong guess costs bytes of patch, never
+//! correctness. What it does to a field depends on nothing but the bytes from the field's start to [`LOOKAHEAD`] behind it.
+
+mod aarch64;
+mod arm;
+mod riscv;
+mod thumb;
+mod xtensa;
+
+use sealift_manifests::delta_format::{Arch, field};
+
+use super::map::AddressMap;
+
+/// Bytes from a field's start that may take part in its recognition.
+pub const LOOKAHEAD: usize = 40;
+
+/// Where a piece of an image was, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Instruction set.
+    pub arch: Arch,
+    /// Bits of [`field`].
+    pub fields: u8,
+    /// Regions and shifts.
+    pub map: AddressMap<'a>,
+    /// Address of the first byte in the image it comes from.
+    pub from: u32,
+    /// Address of the first byte where it goes.
+    pub to: u32,
+    /// All bytes count as being at address `to`: the fields then show their targets, not distances (how the signer compares images).
+    pub pinned: bool,
+    /// First address of what moves as one piece; targets inside keep their distance.
+    pub piece: u32,
+    /// Length of that piece.
+    pub piece_len: u32,
+}
+
+impl Place<'_> {
+    /// Old address of the byte at `at`.
+    fn pc(&self, at: usize) -> u32 {
+        self.from.wrapping_add(at as u32)
+    }
+
+    /// New address of the byte at `at`.
+    fn new_pc(&self, at: usize) -> u32 {
+        if self.pinned { self.to } else { self.to.wrapping_add(at as u32) }
+    }
+
+    /// New address of what was at `target`.
+    fn moved(&self, target: u32) -> u32 {
+        if target.wrapping_sub(self.piece) < self.piece_len {
+            target.wrapping_add(self.to.wrapping_sub(self.from))
+        } else {
+            self.map.moved(target)
+        }
+    }
+
+    /// New absolute value of a pointer, if `value` is one.
+    fn pointer(&self, value: u64) -> Option<u64> {
+        let relative = u32::try_from(value.wrapping_sub(self.map.origin)).ok()?;
+        self.map.contains(relative).then(|| self.map.origin.wrapping_add(u64::from(self.moved(relative))))
+    }
+
+    /// The same for a pointer of 32 bits.
+    fn pointer32(&self, value: u32) -> Option<u32> {
+        self.pointer(u64::from(value)).map(|moved| moved as u32)
+    }
+}
+
+/// Rewrites all fields that start in `bytes[start..limit]`; a field may reach to the end of `bytes`. Returns where the next
+/// field may start (at or a few bytes behind `limit`), which is `start` of the next call for a longer piece.
+pub fn retarget(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_>) -> usize {
+    let mut at = start;
+    while at < limit {
+        let taken = data(bytes, at, place).unwrap_or_else(|| match place.arch {
+            Arch::None => 4usize.saturating_sub(place.pc(at) as usize & 3),
+            Arch::Thumb => thumb::step(bytes, at, place),
+            Arch::Arm => arm::step(bytes, at, place),
+            Arch::AArch64 => aarch64::step(bytes, at, place),
+            Arch::RiscV => riscv::step(bytes, at, place),
+            Arch::Xtensa => xtensa::step(bytes, at, place),
+        });
+        at = at.saturating_add(taken.max(1));
+    }
+    at
+}
+
+/// Pointers and distances in aligned words. Returns the bytes taken.
+fn data(bytes: &mut [u8], at: usize, place: &Place<'_>) -> Option<usize> {
+    let pc = place.pc(at);
+    if pc & 3 != 0 {
+        return None;
+    }
+    if place.fields & field::POINTER64 != 0 && pc & 7 == 0 {
+        let value = read::<8>(bytes, at).map(u64::from_le_bytes)?;
+        if let Some(moved) = place.pointer(value) {
+            write(bytes, at, moved.to_le_bytes());
+            return Some(8);
+        }
+    }
+    if place.fields & (field::POINTER32 | field::RELATIVE32) == 0 {
+        return None;
+    }
+    let value = word(bytes, at)?;
+    if place.fields & field::POINTER32 != 0
+        && let Some(moved) = place.pointer32(value)
+    {
+        write(bytes, at, moved.to_le_bytes());
+        return Some(4);
+    }
+    if place.fields & field::RELATIVE32 != 0 && (0x10..0xff00_0000).contains(&value.wrapping_add(0x80_0000)) {
+        let target = pc.wrapping_add(value);
+        if place.map.contains(target) && value != 0 && value.wrapping_add(0x80_0000) < 0x100_0000 {
+            let moved = place.moved(target).wrapping_sub(place.new_pc(at));
+            write(bytes, at, moved.to_le_bytes());
+            return Some(4);
+        }
+    }
+    None
+}
+
+/// Whether an aligned pointer starts at `at` (Xtensa's code is unaligned and must not run into it).
+fn is_pointer(bytes: &[u8], at: usize, place: &Place<'_>) -> bool {
+    place.fields & field::POINTER32 != 0 && word(bytes, at).is_some_and(|value| place.pointer32(value).is_some())
+}
+
+fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk::<N>().copied()
+}
+
+fn write<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(|tail| tail.first_chunk_mut::<N>()) {
+        *place = value;
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    read(bytes, at).map(u32::from_le_bytes)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    read(bytes, at).map(u16::from_le_bytes)
+}
+
+/// Sign-extends the low `bits` of `value`.
+fn signed(value: u32, bits: u32) -> u32 {
+    let spare = 32u32.saturating_sub(bits);
+    ((value.wrapping_shl(spare) as i32).wrapping_shr(spare)) as u32
+}

@@ -1,0 +1,151 @@
+//! The body's streams: zstd frames that take turns in one sequential payload.
+//!
+//! No tag says whose block comes next: the decoder asks for a block of the stream it has run dry, and the signer, which knows
+//! that order, has put it there. A block is decoded at once into its stream's window, where it waits to be read.
+
+use sealift_manifests::delta_format::STREAMS;
+
+use super::{
+    decoder::Pause,
+    error::DeltaError,
+    zstd::{BlockHeader, Entropy, Memory, Ring},
+};
+
+/// One stream's place in the shared window memory, and its positions.
+#[derive(Clone, Copy)]
+struct Stream {
+    start: usize,
+    /// Bytes of window; a power of two, or 0 for none.
+    window: usize,
+    written: u32,
+    read: u32,
+    ended: bool,
+}
+
+/// All streams, with the one set of entropy tables they share.
+pub(super) struct Streams {
+    entropy: Entropy,
+    memories: [Memory; STREAMS],
+    streams: [Stream; STREAMS],
+}
+
+/// A number being read, seven bits a byte, lowest first.
+#[derive(Clone, Copy)]
+pub(super) struct Varint {
+    value: u32,
+    shift: u32,
+}
+
+impl Varint {
+    pub(super) const NEW: Self = Self { value: 0, shift: 0 };
+
+    /// Adds a byte; the number, if it was the last one. Numbers beyond 32 bits are refused.
+    fn push(&mut self, byte: u8) -> Result<Option<u32>, DeltaError> {
+        let bits = u32::from(byte & 0x7f);
+        if self.shift > 28 || self.shift == 28 && bits > 15 {
+            return Err(DeltaError::Operation);
+        }
+        self.value |= bits << self.shift;
+        self.shift += 7;
+        if byte & 0x80 != 0 {
+            return Ok(None);
+        }
+        let value = self.value;
+        *self = Self::NEW;
+        Ok(Some(value))
+    }
+}
+
+impl Streams {
+    pub(super) const NEW: Self = Self {
+        entropy: Entropy::NEW,
+        memories: [const { Memory::NEW }; STREAMS],
+        streams: [Stream { start: 0, window: 0, written: 0, read: 0, ended: false }; STREAMS],
+    };
+
+    /// Starts new frames with these windows, one after the other in the shared memory. A log of 0 stands for no window.
+    pub(super) fn reset(&mut self, window_logs: &[u8; STREAMS]) {
+        let mut start = 0;
+        for (stream, log) in self.streams.iter_mut().zip(window_logs) {
+            let window = if *log == 0 { 0 } else { 1usize << (log & 31) };
+            *stream = Stream { start, window, written: 0, read: 0, ended: false };
+            start = start.saturating_add(window);
+        }
+        self.memories.iter_mut().for_each(Memory::clear);
+    }
+
+    /// Whether the stream's last block was read.
+    pub(super) fn ended(&self, stream: usize) -> bool {
+        self.streams.get(stream).is_none_or(|stream| stream.ended)
+    }
+
+    /// Whether every byte of every stream was used.
+    pub(super) fn drained(&self) -> bool {
+        self.streams.iter().all(|stream| stream.written == stream.read)
+    }
+
+    /// Decodes a block of `stream`.
+    pub(super) fn block(
+        &mut self,
+        stream: usize,
+        header: BlockHeader,
+        content: &[u8],
+        windows: &mut [u8],
+        most: u32,
+    ) -> Result<(), DeltaError> {
+        let memory = self.memories.get_mut(stream).ok_or(DeltaError::Zstd)?;
+        let stream = self.streams.get_mut(stream).ok_or(DeltaError::Zstd)?;
+        let window = windows.get_mut(stream.start..).and_then(|tail| tail.get_mut(..stream.window));
+        let mut ring = Ring::new(window.ok_or(DeltaError::TooLarge)?, &mut stream.written);
+        self.entropy.block(header, content, memory, &mut ring, most.min(stream.window as u32))?;
+        stream.ended = header.last;
+        Ok(())
+    }
+
+    /// The next bytes of `stream` that lie in one piece; none: a block is due.
+    pub(super) fn readable<'a>(&self, stream: usize, windows: &'a [u8]) -> &'a [u8] {
+        let Some(stream) = self.streams.get(stream) else { return &[] };
+        let first = stream.read as usize & stream.window.wrapping_sub(1);
+        let unread = stream.written.wrapping_sub(stream.read) as usize;
+        let count = unread.min(stream.window.saturating_sub(first));
+        windows.get(stream.start.saturating_add(first)..).and_then(|tail| tail.get(..count)).unwrap_or(&[])
+    }
+
+    /// Marks `count` readable bytes as used.
+    pub(super) fn skip(&mut self, stream: usize, count: u32) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.read = stream.read.wrapping_add(count);
+        }
+    }
+
+    /// The next byte of `stream`.
+    #[inline]
+    pub(super) fn byte(&mut self, stream: usize, windows: &[u8]) -> Result<u8, Pause> {
+        let place = self.streams.get_mut(stream).ok_or(Pause::Block(stream))?;
+        if place.read == place.written {
+            return Err(Pause::Block(stream));
+        }
+        let at = place.start.wrapping_add(place.read as usize & place.window.wrapping_sub(1));
+        place.read = place.read.wrapping_add(1);
+        windows.get(at).copied().ok_or(Pause::Block(stream))
+    }
+
+    /// The next number of `stream`; `number` keeps what was read of it when a block is due.
+    pub(super) fn varint(
+        &mut self,
+        stream: usize,
+        number: &mut Varint,
+        windows: &[u8],
+    ) -> Result<Result<u32, Pause>, DeltaError> {
+        loop {
+            match self.byte(stream, windows) {
+                Ok(byte) => {
+                    if let Some(value) = number.push(byte)? {
+                        return Ok(Ok(value));
+                    }
+                }
+                Err(pause) => return Ok(Err(pause)),
+            }
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! Blocks (RFC 8878 section 3.1.1.2): literals, sequences, and their execution into a window.
+
+use super::{Corrupt, bits::Backward, fse, huffman::Huffman};
+
+/// Symbols of the literal length, offset and match length codes.
+const LL_SYMBOLS: usize = 36;
+const OF_SYMBOLS: usize = 32;
+const ML_SYMBOLS: usize = 53;
+const ALL_SYMBOLS: usize = LL_SYMBOLS + OF_SYMBOLS + ML_SYMBOLS;
+/// Largest log of an offset table (RFC 8878 section 3.1.1.3.2.1.1).
+const OF_MAX_LOG: u8 = 8;
+
+/// RFC 8878 section 3.1.1.3.2.2: the default distributions, in the order literal lengths (log 6), offsets (log 5), match lengths (log 6).
+#[rustfmt::skip]
+static DEFAULT_COUNTS: [i8; ALL_SYMBOLS] = [
+    4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1, -1, -1,
+    1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, 0, 0, 0,
+    1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    -1, -1, -1, -1, -1, -1, -1,
+];
+
+/// Extra bits of literal length codes from 16 (RFC 8878 table 15); below, the code is the length.
+static LL_EXTRA: [u8; LL_SYMBOLS - 16] = [1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+/// Extra bits of match length codes from 32 (RFC 8878 table 16); below, the code plus 3 is the length.
+static ML_EXTRA: [u8; ML_SYMBOLS - 32] = [1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+/// How a block is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delta) enum BlockKind {
+    Raw,
+    Rle,
+    Compressed,
+}
+
+/// The three bytes before a block.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::delta) struct BlockHeader {
+    /// No block of the frame follows.
+    pub(in crate::delta) last: bool,
+    pub(in crate::delta) kind: BlockKind,
+    /// `Block_Size`: bytes regenerated for RLE, bytes of content otherwise.
+    pub(in crate::delta) size: u32,
+}
+
+impl BlockHeader {
+    pub(in crate::delta) fn parse(bytes: [u8; 3]) -> Result<Self, Corrupt> {
+        let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
+        let kind = match word >> 1 & 3 {
+            0 => BlockKind::Raw,
+            1 => BlockKind::Rle,
+            2 => BlockKind::Compressed,
+            _ => return Err(Corrupt),
+        };
+        Ok(Self { last: word & 1 != 0, kind, size: word >> 3 })
+    }
+
+    /// Bytes of content that follow the header.
+    pub(in crate::delta) fn content(&self) -> u32 {
+        if self.kind == BlockKind::Rle { 1 } else { self.size }
+    }
+}
+
+/// A window as a ring over a power of two of bytes, with a read position behind the write position.
+pub(in crate::delta) struct Ring<'a> {
+    bytes: &'a mut [u8],
+    written: &'a mut u32,
+}
+
+impl<'a> Ring<'a> {
+    /// `bytes` must have a power of two as length; `written` counts what ever went in.
+    pub(in crate::delta) fn new(bytes: &'a mut [u8], written: &'a mut u32) -> Self {
+        Self { bytes, written }
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        let at = *self.written as usize & self.bytes.len().wrapping_sub(1);
+        if let Some(place) = self.bytes.get_mut(at) {
+            *place = byte;
+        }
+        *self.written = self.written.wrapping_add(1);
+    }
+
+    fn repeat(&mut self, distance: u32, length: u32) -> Result<(), Corrupt> {
+        if distance == 0 || distance > *self.written || distance as usize > self.bytes.len() {
+            return Err(Corrupt);
+        }
+        let mask = self.bytes.len().wrapping_sub(1);
+        for _ in 0..length {
+            let from = self.written.wrapping_sub(distance) as usize & mask;
+            let byte = self.bytes.get(from).copied().unwrap_or(0);
+            self.push(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Which distribution a code has, so that a later block may use it again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Unset,
+    Predefined,
+    Single(u8),
+    Counts(u8),
+}
+
+/// What a frame keeps from block to block besides its window.
+pub(in crate::delta) struct Memory {
+    huffman: Huffman,
+    counts: [i16; ALL_SYMBOLS],
+    sources: [Source; 3],
+    recent: [u32; 3],
+}
+
+impl Memory {
+    pub(in crate::delta) const NEW: Self =
+        Self { huffman: Huffman::NEW, counts: [0; ALL_SYMBOLS], sources: [Source::Unset; 3], recent: [1, 4, 8] };
+
+    /// Forgets everything: a new frame starts.
+    pub(in crate::delta) fn clear(&mut self) {
+        self.huffman.clear();
+        self.sources = [Source::Unset; 3];
+        self.recent = [1, 4, 8];
+    }
+}
+
+/// The decoding tables, shared by all frames.
+pub(in crate::delta) struct Entropy {
+    ll: [u16; 1 << fse::MAX_LOG],
+    of: [u16; 1 << OF_MAX_LOG],
+    ml: [u16; 1 << fse::MAX_LOG],
+}
+
+/// Literals of a block, decoded as they are asked for.
+enum Literals<'a> {
+    Raw(&'a [u8]),
+    Rle(u8),
+    Huffman { streams: [&'a [u8]; 4], next: usize, per_stream: u32, left_in_stream: u32, bits: Option<Backward<'a>> },
+}
+
+impl Entropy {
+    pub(in crate::delta) const NEW: Self =
+        Self { ll: [0; 1 << fse::MAX_LOG], of: [0; 1 << OF_MAX_LOG], ml: [0; 1 << fse::MAX_LOG] };
+
+    /// Decodes the `content` of a block into `ring`; refuses to regenerate more than `most` bytes.
+    pub(in crate::delta) fn block(
+        &mut self,
+        header: BlockHeader,
+        content: &[u8],
+        memory: &mut Memory,
+        ring: &mut Ring<'_>,
+        most: u32,
+    ) -> Result<(), Corrupt> {
+        match header.kind {
+            BlockKind::Raw | BlockKind::Rle if header.size > most => Err(Corrupt),
+            BlockKind::Raw => {
+                content.iter().for_each(|&byte| ring.push(byte));
+                Ok(())
+            }
+            BlockKind::Rle => {
+                let byte = *content.first().ok_or(Corrupt)?;
+                (0..header.size).for_each(|_| ring.push(byte));
+                Ok(())
+            }
+            BlockKind::Compressed => self.compressed(content, memory, ring, most),
+        }
+    }
+
+    fn compressed(
+        &mut self,
+        content: &[u8],
+        memory: &mut Memory,
+        ring: &mut Ring<'_>,
+        most: u32,
+    ) -> Result<(), Corrupt> {
+        let (mut literals, mut literals_left, rest) = self.literals(content, memory)?;
+        if literals_left > most {
+            return Err(Corrupt);
+        }
+        let end = ring.written.wrapping_add(most);
+        let (count, rest) = sequence_count(rest)?;
+        if count > 0 {
+            let (&modes, rest) = rest.split_first().ok_or(Corrupt)?;
+            if modes & 3 != 0 {
+                return Err(Corrupt);
+            }
+            let (logs, rest) = self.sequence_tables(modes, rest, memory)?;
+            let bits = &mut Backward::new(rest)?;
+            let mut ll = fse::State::new(&self.ll, logs[0], bits)?;
+            let mut of = fse::State::new(&self.of, logs[1], bits)?;
+            let mut ml = fse::State::new(&self.ml, logs[2], bits)?;
+            for left in (0..count).rev() {
+                // RFC 8878 section 3.1.1.3.2.1.2: offset, match length and literal length give their extra bits in this order.
+                let offset = of.symbol();
+                let offset = (1u32 << (offset & 31)).wrapping_add(bits.read(offset)?);
+                let (base, extra) = match_length(ml.symbol())?;
+                let match_len = base + bits.read(extra)?;
+                let (base, extra) = literal_length(ll.symbol())?;
+                let literal_len = base + bits.read(extra)?;
+                if left > 0 {
+                    ll.step(&self.ll, bits)?;
+                    ml.step(&self.ml, bits)?;
+                    of.step(&self.of, bits)?;
+                }
+                literals_left = literals_left.checked_sub(literal_len).ok_or(Corrupt)?;
+                let room = end.wrapping_sub(*ring.written);
+                if literal_len.saturating_add(match_len).saturating_add(literals_left) > room {
+                    return Err(Corrupt);
+                }
+                literals.copy(literal_len, &memory.huffman, ring)?;
+                ring.repeat(distance(offset, literal_len, &mut memory.recent)?, match_len)?;
+            }
+            if bits.left() != 0 {
+                return Err(Corrupt);
+            }
+        } else if !rest.is_empty() {
+            return Err(Corrupt);
+        }
+        literals.copy(literals_left, &memory.huffman, ring)?;
+        literals.end()
+    }
+
+    /// RFC 8878 section 3.1.1.3.1: the literals section. Returns the literals, their number, and what follows.
+    fn literals<'a>(
+        &mut self,
+        content: &'a [u8],
+        memory: &mut Memory,
+    ) -> Result<(Literals<'a>, u32, &'a [u8]), Corrupt> {
+        let first = *content.first().ok_or(Corrupt)?;
+        let word = content.iter().take(5).rev().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
+        let format = first >> 2 & 3;
+        if first & 2 == 0 {
+            // Raw or RLE: the size alone, in 5, 12 or 20 bits.
+            let (header, size) = match format {
+                0 | 2 => (1, word >> 3 & 0x1f),
+                1 => (2, word >> 4 & 0xfff),
+                _ => (3, word >> 4 & 0xf_ffff),
+            };
+            let rest = content.get(header..).ok_or(Corrupt)?;
+            let (literals, rest) = if first & 1 == 0 {
+                let (raw, rest) = rest.split_at_checked(size as usize).ok_or(Corrupt)?;
+                (Literals::Raw(raw), rest)
+            } else {
+                let (&byte, rest) = rest.split_first().ok_or(Corrupt)?;
+                (Literals::Rle(byte), rest)
+            };
+            return Ok((literals, size as u32, rest));
+        }
+        let (header, width) = match format {
+            0 | 1 => (3, 10),
+            2 => (4, 14),
+            _ => (5, 18),
+        };
+        let mask = (1u64 << width) - 1;
+        let (size, packed) = ((word >> 4 & mask) as u32, (word >> (4 + width) & mask) as usize);
+        let (mut packed, rest) = content.get(header..).ok_or(Corrupt)?.split_at_checked(packed).ok_or(Corrupt)?;
+        if first & 1 == 0 {
+            let taken = memory.huffman.read(packed, &mut self.of)?;
+            packed = packed.get(taken..).ok_or(Corrupt)?;
+        } else if !memory.huffman.is_set() {
+            return Err(Corrupt);
+        }
+        let mut streams: [&[u8]; 4] = [packed, &[], &[], &[]];
+        let mut per_stream = size;
+        if format != 0 {
+            // Four streams: three lengths, then the streams (RFC 8878 section 3.1.1.3.1.6).
+            let (jump, mut tail) = packed.split_at_checked(6).ok_or(Corrupt)?;
+            for (stream, length) in streams.iter_mut().zip(jump.chunks_exact(2)) {
+                let length = length.iter().rev().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
+                (*stream, tail) = tail.split_at_checked(length).ok_or(Corrupt)?;
+            }
+            streams[3] = tail;
+            per_stream = size.div_ceil(4);
+            if per_stream.saturating_mul(3) > size {
+                return Err(Corrupt);
+            }
+        }
+        Ok((Literals::Huffman { streams, next: 0, per_stream, left_in_stream: 0, bits: None }, size, rest))
+    }
+
+    /// RFC 8878 section 3.1.1.3.2.1: the three tables, by their modes. Returns their logs and what follows.
+    fn sequence_tables<'a>(
+        &mut self,
+        modes: u8,
+        mut rest: &'a [u8],
+        memory: &mut Memory,
+    ) -> Result<([u8; 3], &'a [u8]), Corrupt> {
+        let mut logs = [0; 3];
+        let parts: [(&mut [u16], usize, usize, u8, u8); 3] = [
+            (&mut self.ll, 0, LL_SYMBOLS, fse::MAX_LOG, 6),
+            (&mut self.of, LL_SYMBOLS, OF_SYMBOLS, OF_MAX_LOG, 5),
+            (&mut self.ml, LL_SYMBOLS + OF_SYMBOLS, ML_SYMBOLS, fse::MAX_LOG, 6),
+        ];
+        for (place, ((table, start, symbols, max_log, default_log), log)) in
+            parts.into_iter().zip(&mut logs).enumerate()
+        {
+            let source = memory.sources.get_mut(place).ok_or(Corrupt)?;
+            let counts = memory.counts.get_mut(start..start + symbols).ok_or(Corrupt)?;
+            match modes >> (6 - 2 * place) & 3 {
+                0 => *source = Source::Predefined,
+                1 => {
+                    let (&symbol, tail) = rest.split_first().ok_or(Corrupt)?;
+                    if usize::from(symbol) >= symbols {
+                        return Err(Corrupt);
+                    }
+                    (*source, rest) = (Source::Single(symbol), tail);
+                }
+                2 => {
+                    let (log, taken) = fse::read_counts(rest, counts, max_log)?;
+                    (*source, rest) = (Source::Counts(log), rest.get(taken..).ok_or(Corrupt)?);
+                }
+                _ => {}
+            }
+            match *source {
+                Source::Unset => return Err(Corrupt),
+                Source::Single(symbol) => fse::build_single(table, symbol),
+                Source::Counts(used) => {
+                    fse::build(table, counts, used)?;
+                    *log = used;
+                }
+                Source::Predefined => {
+                    let defaults = DEFAULT_COUNTS.get(start..start + symbols).ok_or(Corrupt)?;
+                    for (count, &default) in counts.iter_mut().zip(defaults) {
+                        *count = i16::from(default);
+                    }
+                    fse::build(table, counts, default_log)?;
+                    *log = default_log;
+                }
+            }
+        }
+        Ok((logs, rest))
+    }
+}
+
+impl<'a> Literals<'a> {
+    /// Moves the next `count` literals into the ring.
+    fn copy(&mut self, count: u32, huffman: &Huffman, ring: &mut Ring<'_>) -> Result<(), Corrupt> {
+        match self {
+            Self::Raw(bytes) => {
+                let (now, later) = bytes.split_at_checked(count as usize).ok_or(Corrupt)?;
+                now.iter().for_each(|&byte| ring.push(byte));
+                *bytes = later;
+            }
+            Self::Rle(byte) => (0..count).for_each(|_| ring.push(*byte)),
+            Self::Huffman { streams, next, per_stream, left_in_stream, bits } => {
+                for _ in 0..count {
+                    let reader = match bits {
+                        Some(reader) if *left_in_stream > 0 => reader,
+                        _ => {
+                            // The stream before must have been used up to its last bit.
+                            if bits.is_some_and(|reader| reader.left() != 0) {
+                                return Err(Corrupt);
+                            }
+                            let stream = streams.get(*next).ok_or(Corrupt)?;
+                            *next += 1;
+                            *left_in_stream = *per_stream;
+                            bits.insert(Backward::new(stream)?)
+                        }
+                    };
+                    ring.push(huffman.decode(reader)?);
+                    *left_in_stream -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last literal nothing may be left over.
+    fn end(&self) -> Result<(), Corrupt> {
+        match self {
+            Self::Huffman { bits: Some(reader), .. } if reader.left() != 0 => Err(Corrupt),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// RFC 8878 section 3.1.1.3.2.1: `Number_of_Sequences`.
+fn sequence_count(bytes: &[u8]) -> Result<(u32, &[u8]), Corrupt> {
+    match *bytes {
+        [0, ref rest @ ..] => Ok((0, rest)),
+        [first @ 1..=127, ref rest @ ..] => Ok((u32::from(first), rest)),
+        [255, low, high, ref rest @ ..] => Ok((u32::from(u16::from_le_bytes([low, high])) + 0x7f00, rest)),
+        [first @ 128..=254, second, ref rest @ ..] => Ok((u32::from(first - 128) << 8 | u32::from(second), rest)),
+        _ => Err(Corrupt),
+    }
+}
+
+/// Base and extra bits of a length code whose codes from `plain` on have the extra bits of `extras`.
+fn length_code(code: u8, plain: u8, extras: &[u8]) -> Result<(u32, u8), Corrupt> {
+    let Some(above) = code.checked_sub(plain) else { return Ok((u32::from(code), 0)) };
+    let extra = *extras.get(usize::from(above)).ok_or(Corrupt)?;
+    let before = extras.get(..usize::from(above)).unwrap_or(&[]);
+    let base = before.iter().fold(u32::from(plain), |base, &bits| base + (1 << bits));
+    Ok((base, extra))
+}
+
+/// RFC 8878 table 15.
+fn literal_length(code: u8) -> Result<(u32, u8), Corrupt> {
+    length_code(code, 16, &LL_EXTRA)
+}
+
+/// RFC 8878 table 16.
+fn match_length(code: u8) -> Result<(u32, u8), Corrupt> {
+    let (base, extra) = length_code(code, 32, &ML_EXTRA)?;
+    Ok((base + 3, extra))
+}
+
+/// RFC 8878 section 3.1.1.5: offset values 1 to 3 name recent offsets, shifted by one when there are no literals.
+fn distance(value: u32, literal_len: u32, recent: &mut [u32; 3]) -> Result<u32, Corrupt> {
+    let [first, second, third] = *recent;
+    let distance = match value + u32::from(literal_len == 0) {
+        _ if value > 3 => value - 3,
+        1 => return Ok(first),
+        2 => {
+            *recent = [second, first, third];
+            return Ok(second);
+        }
+        3 => third,
+        // Value 3 without literals: the newest offset less one; zero is refused where it is used.
+        _ => first.checked_sub(1).ok_or(Corrupt)?,
+    };
+    *recent = [distance, first, second];
+    Ok(distance)
+}
