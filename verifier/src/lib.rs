@@ -10,16 +10,20 @@
 //! * [`cose`]: the device encoding's adapter to it.
 //! * [`delta`]: payloads become images: deltas, zstd and raw, streamed in a fixed amount of RAM.
 //! * [`session`]: one update session of a device: which file next, what to persist, which target at the end.
+//! * [`image`]: from payload bytes to a verified image in a slot.
+//! * [`boot`]: trial, confirmation and revert, with the order of every write.
 //! * [`repository`]: the same chain over a whole repository, for those who check it before devices do.
 //! * [`error`]: one flat table of refusals, with the same codes on the device, in job status details and in the tools.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod boot;
 pub mod cose;
 pub mod delta;
 pub mod ed25519;
 pub mod error;
+pub mod image;
 pub mod record;
 pub mod repository;
 pub mod session;
