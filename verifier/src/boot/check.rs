@@ -6,8 +6,8 @@ use super::factory::{self, FactoryImage};
 use super::ports::{RecordId, Records};
 use crate::error::Error;
 use crate::image::{Slot, SlotReader, Slots};
-use crate::session::slot_record::{self, BootTarget};
 use crate::session::Identity;
+use crate::session::slot_record::{self, BootTarget};
 
 /// Reads the record beside a slot and checks who signed it and for whom; the image is not looked at.
 pub(super) fn read_record(

@@ -61,12 +61,7 @@ pub trait Decode {
     fn start(&mut self, payload: &Payload, image: &Image, mark: Option<&[u8; Mark::TOKEN]>) -> Result<(), Error>;
 
     /// Takes the next bytes of the payload, in pieces of any size.
-    fn push(
-        &mut self,
-        input: &[u8],
-        base: &mut impl BaseReader,
-        output: &mut impl Output,
-    ) -> Result<Progress, Error>;
+    fn push(&mut self, input: &[u8], base: &mut impl BaseReader, output: &mut impl Output) -> Result<Progress, Error>;
 
     /// Offset in the payload of the next byte it wants.
     fn next_offset(&self) -> u32;
@@ -79,12 +74,7 @@ impl<D: Decode> Decode for &mut D {
     fn start(&mut self, payload: &Payload, image: &Image, mark: Option<&[u8; Mark::TOKEN]>) -> Result<(), Error> {
         D::start(self, payload, image, mark)
     }
-    fn push(
-        &mut self,
-        input: &[u8],
-        base: &mut impl BaseReader,
-        output: &mut impl Output,
-    ) -> Result<Progress, Error> {
+    fn push(&mut self, input: &[u8], base: &mut impl BaseReader, output: &mut impl Output) -> Result<Progress, Error> {
         D::push(self, input, base, output)
     }
     fn next_offset(&self) -> u32 {
