@@ -3,6 +3,7 @@
 
 use crate::bounds::MAX_NAME;
 use crate::cbor::{DecodeError, Fault, Reader};
+use crate::role::Role;
 
 /// Whether `text` is a name: 1 to [`MAX_NAME`] characters of `[a-z0-9._-]`, the first of them a letter or digit.
 pub fn is_name(text: &str) -> bool {
@@ -11,6 +12,14 @@ pub fn is_name(text: &str) -> bool {
     bytes.len() <= MAX_NAME
         && bytes.iter().all(inner)
         && bytes.first().is_some_and(|first| first.is_ascii_alphanumeric())
+}
+
+/// Reads the name of a delegated role. Those of the top-level roles are taken: a file of one never passes as the other's.
+pub(crate) fn decode_role<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    let at = reader.position();
+    let name = decode(reader)?;
+    let taken = Role::ALL.iter().any(|role| role.name() == name);
+    if taken { Err(DecodeError { fault: Fault::BadText, offset: at }) } else { Ok(name) }
 }
 
 /// Reads a name.

@@ -62,6 +62,9 @@ impl<'a> SignedReport<'a> {
     /// Reads a signed report.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(bytes);
+        if bytes.len() > MAX_REPORT {
+            return Err(reader.error(Fault::TooLarge));
+        }
         reader.tag(COSE_SIGN1)?;
         reader.array_of(4)?;
         reader.constant(&[0x43])?;
@@ -107,9 +110,9 @@ impl<'a> Report<'a> {
         map.required(reader, REPOSITORY)?;
         let repository = RepositoryId(reader.byte_array()?);
         map.required(reader, THING)?;
-        let thing = reader.text(MAX_THING)?;
+        let thing = id(reader, MAX_THING)?;
         map.required(reader, JOB)?;
-        let job = reader.text(MAX_JOB)?;
+        let job = id(reader, MAX_JOB)?;
         map.required(reader, EXECUTION)?;
         let execution = reader.uint()?;
         map.required(reader, BOOT_COUNT)?;
@@ -137,4 +140,10 @@ impl<'a> Report<'a> {
         writer.uint(SECURITY_COUNTER).uint(self.security_counter);
         writer.into_bytes()
     }
+}
+
+/// An identifier of AWS IoT: opaque here, but never empty.
+fn id<'a>(reader: &mut Reader<'a>, max: usize) -> Result<&'a str, DecodeError> {
+    let text = reader.text(max)?;
+    if text.is_empty() { Err(reader.error(Fault::Empty)) } else { Ok(text) }
 }

@@ -92,6 +92,9 @@ impl Meta {
         }
         // The bound makes the cast exact.
         let length = reader.uint_up_to(MAX_ENVELOPE as u64)? as u32;
+        if length == 0 {
+            return Err(reader.error(Fault::BadValue));
+        }
         Ok(Meta { version, length, digest: Digest::decode(reader)? })
     }
 
@@ -104,7 +107,7 @@ impl Meta {
 impl<'a> Item<'a> for DelegatedMeta<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         reader.array_of(2)?;
-        Ok(DelegatedMeta { name: crate::name::decode(reader)?, meta: Meta::decode(reader)? })
+        Ok(DelegatedMeta { name: crate::name::decode_role(reader)?, meta: Meta::decode(reader)? })
     }
     fn precedes(&self, next: &Self) -> bool {
         self.name < next.name

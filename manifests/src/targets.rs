@@ -63,7 +63,7 @@ impl<'a> Targets<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(payload);
         let (mut header, mut map) = Header::decode(reader, Role::Targets)?;
-        let name = if map.optional(reader, NAME)? { Some(crate::name::decode(reader)?) } else { None };
+        let name = if map.optional(reader, NAME)? { Some(crate::name::decode_role(reader)?) } else { None };
         let mut targets = List::new(&[]);
         if map.optional(reader, TARGETS)? {
             targets = List::decode(reader, 1, MAX_TARGETS)?;
@@ -116,10 +116,7 @@ impl<'a> Item<'a> for Delegation<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let mut map = reader.map(MAX_FIELDS)?;
         map.required(reader, DELEGATION_NAME)?;
-        let name = crate::name::decode(reader)?;
-        if Role::ALL.iter().any(|role| role.name() == name) {
-            return Err(reader.error(Fault::BadText));
-        }
+        let name = crate::name::decode_role(reader)?;
         map.required(reader, DELEGATION_KEYS)?;
         // Bounded here by what a file may list; `Targets::decode` holds it to what this file lists.
         let keys = RoleKeys::decode(reader, MAX_KEYS)?;
