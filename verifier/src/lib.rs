@@ -13,6 +13,7 @@
 //! * [`image`]: from payload bytes to a verified image in a slot.
 //! * [`boot`]: trial, confirmation and revert, with the order of every write.
 //! * [`repository`]: the same chain over a whole repository, for those who check it before devices do.
+//! * [`storage`]: the records that a device keeps, in NOR flash.
 //! * [`error`]: one flat table of refusals, with the same codes on the device, in job status details and in the tools.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ pub mod image;
 pub mod record;
 pub mod repository;
 pub mod session;
+pub mod storage;
 pub mod trust;
 
 pub use error::{Disposition, Error};
