@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::entry::{self, HEAD, Head, SEAL, START};
 use crate::error::Error;
+use crate::image::SlotReader;
 
-/// Bytes of one transfer: a multiple of every READ_SIZE and WRITE_SIZE that is supported.
+/// Bytes of one transfer: a multiple of every WRITE_SIZE that is supported.
 pub(super) const CHUNK: usize = 64;
 
 /// One of the two halves.
@@ -29,7 +30,7 @@ impl Half {
 
 #[derive(Debug)]
 pub(super) struct Halves<F> {
-    flash: F,
+    reader: SlotReader<F>,
     /// Bytes of a half: whole sectors.
     pub(super) size: u32,
 }
@@ -41,20 +42,20 @@ impl<F: NorFlash> Halves<F> {
                 F::WRITE_SIZE > 0 && CHUNK.is_multiple_of(F::WRITE_SIZE),
                 "WRITE_SIZE must be a power of 2 up to 64"
             );
-            assert!(F::READ_SIZE > 0 && CHUNK.is_multiple_of(F::READ_SIZE), "READ_SIZE must be a power of 2 up to 64");
             assert!(F::ERASE_SIZE.is_multiple_of(F::WRITE_SIZE));
         }
-        let sectors = flash.capacity() / F::ERASE_SIZE / 2;
+        let reader = SlotReader::new(flash);
+        let sectors = reader.capacity() / F::ERASE_SIZE / 2;
         let size = u32::try_from(sectors.saturating_mul(F::ERASE_SIZE)).unwrap_or(0);
-        Halves { flash, size }
+        Halves { reader, size }
     }
 
     pub(super) fn flash(&mut self) -> &mut F {
-        &mut self.flash
+        self.reader.flash()
     }
 
     pub(super) fn into_flash(self) -> F {
-        self.flash
+        self.reader.into_inner()
     }
 
     /// Where the first entry of a half stands.
@@ -71,28 +72,14 @@ impl<F: NorFlash> Halves<F> {
 
     /// Fills `bytes` from `at` in a half on.
     pub(super) fn read(&mut self, half: Half, at: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        let mut at = self.base(half).checked_add(at).ok_or(Error::Storage)?;
-        let mut rest = bytes;
-        let mut chunk = [0; CHUNK];
-        while !rest.is_empty() {
-            let skip = at as usize % F::READ_SIZE;
-            let length = skip.saturating_add(rest.len()).min(CHUNK).next_multiple_of(F::READ_SIZE);
-            let room = chunk.get_mut(..length).ok_or(Error::Storage)?;
-            self.flash.read(at.saturating_sub(skip as u32), room).map_err(|_| Error::Storage)?;
-            let from = room.get(skip..).unwrap_or(&[]);
-            let count = from.len().min(rest.len());
-            let (now, later) = rest.split_at_mut_checked(count).ok_or(Error::Storage)?;
-            now.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-            rest = later;
-            at = at.checked_add(count as u32).ok_or(Error::Storage)?;
-        }
-        Ok(())
+        let at = self.base(half).checked_add(at).ok_or(Error::Storage)?;
+        self.reader.read_at(at, bytes)
     }
 
     pub(super) fn erase(&mut self, half: Half) -> Result<(), Error> {
         let base = self.base(half);
         let end = base.checked_add(self.size).ok_or(Error::Storage)?;
-        self.flash.erase(base, end).map_err(|_| Error::Storage)
+        self.reader.flash().erase(base, end).map_err(|_| Error::Storage)
     }
 
     /// The generation of a half, if its start is whole.
@@ -195,7 +182,7 @@ impl Words {
         let bytes = self.buffer.get(..length).ok_or(Error::Storage)?;
         if !bytes.is_empty() {
             let at = halves.base(self.half).saturating_add(self.at);
-            halves.flash.write(at, bytes).map_err(|_| Error::Storage)?;
+            halves.reader.flash().write(at, bytes).map_err(|_| Error::Storage)?;
         }
         self.at = end;
         self.filled = 0;

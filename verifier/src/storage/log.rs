@@ -56,6 +56,11 @@ impl<F: NorFlash> FlashRecords<F> {
         }
     }
 
+    /// Bytes at the start of a half.
+    pub(super) const fn first_entry() -> usize {
+        Halves::<F>::first_entry() as usize
+    }
+
     /// Gives the flash back.
     pub fn into_flash(self) -> F {
         self.halves.into_flash()

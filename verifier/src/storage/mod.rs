@@ -37,5 +37,6 @@
 mod entry;
 mod halves;
 mod log;
+mod ports;
 
 pub use log::FlashRecords;
