@@ -1,0 +1,191 @@
+//! The `sealift-server` command line.
+
+mod devices;
+mod output;
+mod publish;
+mod rollout;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use sealift_jobs::ErrorCode;
+use sealift_verifier::trust::Policy;
+
+use crate::control::ClientError;
+use crate::intake::IntakeError;
+use crate::pki::PkiError;
+use crate::publish::PublishError;
+
+/// Publish Sealift releases and roll them out to devices.
+#[derive(Debug, Parser)]
+#[command(name = "sealift-server", version, about, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  sealift-server serve --state ./state --listen 127.0.0.1:8443
+  sealift-server publish --state ./state --release ./release
+  sealift-server devices token --state ./state --group canary --product thermostat
+  sealift-server rollout create --state ./state --release 1.1.0 --group canary
+  sealift-server rollout status --state ./state NAME --wait
+
+Exit codes: 0 done; 1 failed, try again; 2 wrong use; 3 refused (verification or policy said no);
+4 a file can't be used (key, image, release).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the device endpoint: AWS IoT Jobs' HTTPS data plane, the repository and enrolment.
+    Serve(serve::Serve),
+    /// Check a release with the verifier's own code and publish it, all or nothing.
+    Publish(publish::Publish),
+    /// Show what is published and can be rolled out.
+    Releases(publish::Releases),
+    /// Create, watch and cancel rollouts.
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+    /// Enrol, list, show and revoke devices.
+    #[command(subcommand)]
+    Devices(devices::Devices),
+    /// List and make groups.
+    #[command(subcommand)]
+    Groups(devices::Groups),
+}
+
+/// What every command that talks to a server or its state takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// The server's state directory.
+    #[arg(long, env = "SEALIFT_STATE", value_name = "DIR")]
+    state: PathBuf,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What went wrong, with the exit code that says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Failure {
+    exit: u8,
+    message: String,
+    /// Sealift's code, when the verifier refused.
+    code: Option<String>,
+}
+
+/// Failed, may work later.
+const FAILED: u8 = 1;
+/// Wrong use.
+const USAGE: u8 = 2;
+/// Verification or policy said no.
+const REFUSED: u8 = 3;
+/// A file can't be used.
+const BAD_FILE: u8 = 4;
+
+impl Failure {
+    fn new(exit: u8, message: impl std::fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), code: None }
+    }
+}
+
+impl From<IntakeError> for Failure {
+    fn from(error: IntakeError) -> Self {
+        match &error {
+            IntakeError::Refused { error: refusal, .. } => {
+                let code = Some(format!("SL-{:03}", refusal.code()));
+                Self { exit: REFUSED, message: error.to_string(), code }
+            }
+            IntakeError::OtherRepository(_) => Self::new(REFUSED, error),
+            IntakeError::Missing(_) | IntakeError::TooLarge { .. } => Self::new(BAD_FILE, error),
+            IntakeError::Io { .. } | IntakeError::Store(_) => Self::new(FAILED, error),
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Intake(error) => error.into(),
+            PublishError::Store(crate::store::StoreError::Clash { .. }) => Self::new(REFUSED, error),
+            PublishError::Store(_) | PublishError::Lost { .. } => Self::new(FAILED, error),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = match &error {
+            ClientError::Refused(refusal) if !refusal.code.is_transient() => match refusal.code {
+                ErrorCode::Forbidden => REFUSED,
+                _ => USAGE,
+            },
+            _ => FAILED,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<PkiError> for Failure {
+    fn from(error: PkiError) -> Self {
+        let exit = match &error {
+            PkiError::Permissions { .. } | PkiError::Bad { .. } => BAD_FILE,
+            PkiError::Io { .. } | PkiError::Make { .. } => FAILED,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl Cli {
+    /// Runs the command; prints its result or its error.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let json = self.command.json();
+        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                return output::failure(&Failure::new(FAILED, format!("can't start the runtime: {error}")), json);
+            }
+        };
+        let done = runtime.block_on(async {
+            match self.command {
+                Command::Serve(serve) => serve.run().await,
+                Command::Publish(publish) => publish.run().await,
+                Command::Releases(releases) => releases.run().await,
+                Command::Rollout(rollout) => rollout.run().await,
+                Command::Devices(devices) => devices.run().await,
+                Command::Groups(groups) => groups.run().await,
+            }
+        });
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => output::failure(&failure, json),
+        }
+    }
+}
+
+impl Command {
+    fn json(&self) -> bool {
+        match self {
+            Self::Serve(serve) => serve.common.json,
+            Self::Publish(publish) => publish.common.json,
+            Self::Releases(releases) => releases.common.json,
+            Self::Rollout(rollout) => rollout.common().json,
+            Self::Devices(devices) => devices.common().json,
+            Self::Groups(groups) => groups.common().json,
+        }
+    }
+}
+
+/// The verifier's policy: example keys are for development alone, and said so each time.
+fn policy(development: bool) -> Policy {
+    if development {
+        tracing::warn!("--development: example keys that everybody has are accepted; never use this for real devices");
+        Policy::development()
+    } else {
+        Policy::production()
+    }
+}

@@ -1,0 +1,225 @@
+//! `sealift-server serve`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{BAD_FILE, Common, FAILED, Failure, USAGE, output, policy};
+use crate::control;
+use crate::endpoint::{self, App, Limits, Listening};
+use crate::engine::{Engine, OpenError, system_clock};
+use crate::pki::Authority;
+use crate::rollout::Rollouts;
+use crate::rollout::document::Locations;
+use crate::service::LocalJobs;
+use crate::store::LocalStore;
+
+/// How often open rollouts are looked at: gates pass, lost calls are repeated.
+const RECONCILE: Duration = Duration::from_secs(10);
+/// How often the server makes itself a new certificate; each is good for three times as long.
+const RENEW: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Run the device endpoint: AWS IoT Jobs' HTTPS data plane, the repository and enrolment.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sealift-server serve --state ./state
+  sealift-server serve --state ./state --listen 0.0.0.0:8443 --name updates.example.com
+  sealift-server serve --state ./state --listen 127.0.0.1:0 --json   # any free port; the ready line names it
+
+The state directory holds the database, published files and a development CA made on first start
+(ca/ca.pem is what devices are given to trust). Logs are JSON lines on stderr; SEALIFT_LOG sets their
+level (for example SEALIFT_LOG=debug). SIGTERM and SIGINT stop the server after open requests end.")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Address and port to listen on; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// A further name or address of this server, for its certificate (localhost, 127.0.0.1 and ::1 are always in it).
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
+    /// Origin to put into job documents, when devices reach the server under another name than they connect to.
+    #[arg(long, value_name = "https://HOST[:PORT]")]
+    public_url: Option<String>,
+    /// Accept releases signed with published example keys. For development only.
+    #[arg(long)]
+    development: bool,
+    /// Most connections open at once.
+    #[arg(long, default_value_t = Limits::default().connections, value_name = "N")]
+    max_connections: usize,
+    /// Seconds a client may take for a request's head, its body, or to accept any part of an answer.
+    #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    client_timeout: u64,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("SEALIFT_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+        if let Some(url) = self.public_url.as_deref().filter(|url| !is_origin(url)) {
+            return Err(Failure::new(USAGE, format!("--public-url {url}: expected https://HOST or https://HOST:PORT")));
+        }
+        let state = &self.common.state;
+        private_folder(state)?;
+        let opened = Engine::open(&state.join("ledger.redb"), system_clock());
+        let (engine, ledger) = opened.map_err(|error| match error {
+            OpenError::InUse { .. } => Failure::new(FAILED, error),
+            _ => Failure::new(BAD_FILE, error),
+        })?;
+        let authority = Authority::open(&state.join("ca"))?;
+        let store = LocalStore::open(&state.join("artifacts")).map_err(|e| Failure::new(FAILED, e))?;
+        let limits = self.limits();
+        let names = self.certificate_names();
+        let (tls, certificate) = endpoint::server_config(&authority, authority.issue_server(&names)?)?;
+        let listener = TcpListener::bind(self.listen).await;
+        let listener = listener.map_err(|e| Failure::new(FAILED, format!("can't listen on {}: {e}", self.listen)))?;
+        let address = listener.local_addr().map_err(|e| Failure::new(FAILED, e))?;
+        let control = control::listen(state).map_err(|e| Failure::new(FAILED, e))?;
+        let app = Arc::new(App {
+            engine,
+            store,
+            authority,
+            limits,
+            clock: system_clock(),
+            policy: policy(self.development),
+            public_url: self.public_url.clone(),
+        });
+        let (stopper, stop) = watch::channel(false);
+        let listening = Listening { listener, tls, limits, stop: stop.clone() };
+        let devices = tokio::spawn(endpoint::serve(listening, endpoint::router(app.clone())));
+        let operators = tokio::spawn(endpoint::serve_unix(control, control::router(app.clone()), limits, stop.clone()));
+        let reconciler = tokio::spawn(reconcile(app.clone(), stop.clone()));
+        let renewal = {
+            let (app, names) = (app.clone(), names.clone());
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(RENEW).await;
+                    match app.authority.issue_server(&names).and_then(|made| certificate.replace(made)) {
+                        Ok(()) => tracing::info!("the server's certificate was renewed"),
+                        Err(error) => tracing::error!(%error, "the server's certificate couldn't be renewed"),
+                    }
+                }
+            })
+        };
+        self.announce(address, state);
+        wait_for_signal().await?;
+        tracing::info!("stopping");
+        let _ = stopper.send(true);
+        renewal.abort();
+        let _ = tokio::join!(devices, operators, reconciler);
+        // The database closes when its thread ends, which is when nobody can ask it any more.
+        drop(app);
+        let _ = tokio::task::spawn_blocking(move || ledger.join()).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn limits(&self) -> Limits {
+        let time = Duration::from_secs(self.client_timeout);
+        Limits { connections: self.max_connections.max(1), head: time, body: time, stall: time, ..Limits::default() }
+    }
+
+    fn certificate_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        if !self.listen.ip().is_unspecified() {
+            names.push(self.listen.ip().to_string());
+        }
+        names.extend(self.names.iter().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The ready line: tests and scripts wait for it.
+    fn announce(&self, address: SocketAddr, state: &Path) {
+        let name = self.names.first().cloned().unwrap_or_else(|| match self.listen.ip() {
+            ip if ip.is_unspecified() => "localhost".into(),
+            ip if ip.is_ipv6() => format!("[{ip}]"),
+            ip => ip.to_string(),
+        });
+        let url = self.public_url.clone().unwrap_or_else(|| format!("https://{name}:{}", address.port()));
+        let ca = state.join("ca").join("ca.pem");
+        if self.common.json {
+            output::json(&serde_json::json!({
+                "ready": true,
+                "listen": address.to_string(),
+                "port": address.port(),
+                "url": url,
+                "ca": ca.display().to_string(),
+                "pid": std::process::id(),
+            }));
+        } else {
+            output::line(&format!("ready: {url} (listening on {address}; devices trust {})", ca.display()));
+        }
+        tracing::info!(%address, url, "ready");
+    }
+}
+
+fn is_origin(url: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+    url.strip_prefix("https://").is_some_and(|host| !host.is_empty() && host.bytes().all(plain))
+}
+
+/// The state directory holds keys: it is made for its owner only, and said to be too open otherwise.
+fn private_folder(state: &Path) -> Result<(), Failure> {
+    let failed = |act: &str, e: std::io::Error| Failure::new(FAILED, format!("{}: can't {act}: {e}", state.display()));
+    if !state.exists() {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+        made.map_err(|e| failed("make the state directory", e))?;
+    }
+    let metadata = std::fs::metadata(state).map_err(|e| failed("look at the state directory", e))?;
+    if !metadata.is_dir() {
+        return Err(Failure::new(USAGE, format!("--state {}: not a directory", state.display())));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        let message = format!(
+            "{}: mode {mode:03o} lets others put files into the state directory; run `chmod 700 {}`",
+            state.display(),
+            state.display()
+        );
+        return Err(Failure::new(BAD_FILE, message));
+    }
+    Ok(())
+}
+
+async fn wait_for_signal() -> Result<(), Failure> {
+    let listen = |kind| signal(kind).map_err(|e| Failure::new(FAILED, format!("can't listen for signals: {e}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Carries open rollouts on: what a killed server or a lost call left undone is done here.
+async fn reconcile(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let jobs = LocalJobs(app.engine.clone());
+    let rollouts = Rollouts { store: &app.store, jobs: &jobs, locations: Locations::local(), policy: app.policy };
+    loop {
+        match rollouts.names().await {
+            Ok(names) => {
+                for name in names {
+                    if let Err(error) = rollouts.carry_on(&name, (app.clock)()).await {
+                        tracing::warn!(rollout = name, %error, "a rollout can't be carried on now");
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "rollouts can't be listed"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RECONCILE) => {}
+            _ = stop.changed() => return,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The control API's routes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sealift_jobs::{ErrorCode, GroupName, ThingName};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::endpoint::{ApiError, App, json_body};
+use crate::intake::{self, IntakeError};
+use crate::jobs;
+use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, Thing};
+use crate::registry::{self, GroupOverview};
+use crate::rollout::document::Locations;
+use crate::rollout::{NewRollout, Overview, RolloutError, Rollouts, Status};
+use crate::service::{LocalJobs, ServiceError};
+use crate::store::LocalStore;
+
+/// Most bytes of a request.
+const BODY_MAX: usize = 256 * 1_024;
+/// Bytes of a token's secret.
+const TOKEN_BYTES: usize = 24;
+/// Longest life of a token: a year.
+const TOKEN_MAX_SECONDS: u64 = 366 * 24 * 3_600;
+
+/// A token to issue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewToken {
+    /// Product the device will be registered as.
+    pub product: String,
+    /// Groups it will join.
+    pub groups: BTreeSet<GroupName>,
+    /// The only thing name allowed.
+    #[serde(default)]
+    pub thing: Option<ThingName>,
+    /// How long it is good, in seconds.
+    pub seconds: u64,
+}
+
+/// A token that was issued. The secret is shown this once and kept nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedToken {
+    /// The secret, for one device.
+    pub token: String,
+    /// Product.
+    pub product: String,
+    /// Groups.
+    pub groups: BTreeSet<GroupName>,
+    /// The only thing name allowed.
+    pub thing: Option<ThingName>,
+    /// When it stops being accepted, in seconds since the Unix epoch.
+    pub expires_at: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    after: Option<String>,
+    group: Option<GroupName>,
+}
+
+#[derive(Serialize)]
+struct DeviceView {
+    #[serde(flatten)]
+    thing: Thing,
+    executions: Vec<Execution>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cancel {
+    #[serde(default)]
+    force: bool,
+    #[serde(default)]
+    comment: String,
+}
+
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    overview: Overview,
+    created: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewGroup {
+    name: GroupName,
+}
+
+/// The control API over `app`.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/tokens", post(issue_token))
+        .route("/v1/devices", get(devices))
+        .route("/v1/devices/{thing}", get(device))
+        .route("/v1/devices/{thing}/revoke", post(revoke))
+        .route("/v1/groups", get(groups).post(create_group))
+        .route("/v1/releases", get(releases))
+        .route("/v1/rollouts", get(rollouts).post(create_rollout))
+        .route("/v1/rollouts/{name}", get(rollout_status))
+        .route("/v1/rollouts/{name}/cancel", post(cancel_rollout))
+        .with_state(app)
+}
+
+fn invalid(e: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorCode::InvalidRequest, e.to_string())
+}
+
+async fn registry(app: &App, request: registry::Request) -> Result<registry::Response, ApiError> {
+    match app.engine.registry(request).await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(failure @ registry::Failure::NoThing(_))) => {
+            Err(ApiError::new(ErrorCode::ResourceNotFound, failure.to_string()))
+        }
+        Some(Err(failure @ registry::Failure::Ledger(_))) => {
+            Err(ApiError::new(ErrorCode::InternalError, failure.to_string()))
+        }
+        Some(Err(failure)) => Err(invalid(failure)),
+        None => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again")),
+    }
+}
+
+async fn issue_token(State(app): State<Arc<App>>, body: Body) -> Result<Json<IssuedToken>, ApiError> {
+    let ask: NewToken = json_body(body, BODY_MAX, app.limits.body).await?;
+    if !sealift_manifests::is_name(&ask.product) {
+        return Err(invalid(format!("{:?} can't be a product id", ask.product)));
+    }
+    if ask.seconds == 0 || ask.seconds > TOKEN_MAX_SECONDS {
+        return Err(invalid(format!("a token is good for 1 to {TOKEN_MAX_SECONDS} seconds, not {}", ask.seconds)));
+    }
+    let mut secret = [0; TOKEN_BYTES];
+    getrandom::fill(&mut secret).map_err(|e| ApiError::new(ErrorCode::InternalError, e.to_string()))?;
+    let token = URL_SAFE_NO_PAD.encode(secret);
+    let expires_at = (app.clock)().saturating_add(ask.seconds);
+    let NewToken { product, groups, thing, .. } = ask;
+    let record = EnrolmentToken {
+        id: hex::encode(Sha256::digest(&token)),
+        product: product.clone(),
+        groups: groups.clone(),
+        thing: thing.clone(),
+        expires_at,
+        used_by: None,
+    };
+    registry(&app, registry::Request::IssueToken(record)).await?;
+    Ok(Json(IssuedToken { token, product, groups, thing, expires_at }))
+}
+
+async fn devices(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<Vec<Thing>>, ApiError> {
+    let Page { after, group } = page;
+    match registry(&app, registry::Request::Things { after, group, limit: PAGE_MAX }).await? {
+        registry::Response::Things(things) => Ok(Json(things)),
+        _ => Ok(Json(Vec::new())),
+    }
+}
+
+async fn device(State(app): State<Arc<App>>, Path(thing): Path<String>) -> Result<Json<DeviceView>, ApiError> {
+    let name: ThingName = thing.parse().map_err(invalid)?;
+    let registry::Response::Thing(thing) = registry(&app, registry::Request::Thing(name.clone())).await? else {
+        return Err(ApiError::new(ErrorCode::InternalError, "the registry answered another question"));
+    };
+    let executions = match app.engine.jobs(jobs::Request::ExecutionsOn { thing: name, limit: PAGE_MAX }).await? {
+        jobs::Response::Executions(executions) => executions,
+        _ => Vec::new(),
+    };
+    Ok(Json(DeviceView { thing: *thing, executions }))
+}
+
+async fn revoke(State(app): State<Arc<App>>, Path(thing): Path<String>) -> Result<Json<Thing>, ApiError> {
+    let name: ThingName = thing.parse().map_err(invalid)?;
+    match registry(&app, registry::Request::Revoke(name)).await? {
+        registry::Response::Thing(thing) => {
+            tracing::warn!(thing = %thing.name, "certificate revoked");
+            Ok(Json(*thing))
+        }
+        _ => Err(ApiError::new(ErrorCode::InternalError, "the registry answered another question")),
+    }
+}
+
+async fn groups(State(app): State<Arc<App>>) -> Result<Json<Vec<GroupOverview>>, ApiError> {
+    match registry(&app, registry::Request::Groups).await? {
+        registry::Response::Groups(groups) => Ok(Json(groups)),
+        _ => Ok(Json(Vec::new())),
+    }
+}
+
+async fn create_group(State(app): State<Arc<App>>, body: Body) -> Result<Json<serde_json::Value>, ApiError> {
+    let ask: NewGroup = json_body(body, BODY_MAX, app.limits.body).await?;
+    registry(&app, registry::Request::CreateGroup(ask.name.clone())).await?;
+    Ok(Json(serde_json::json!({ "name": ask.name })))
+}
+
+/// The rollouts of this server.
+fn over<'a>(app: &'a App, jobs: &'a LocalJobs) -> Rollouts<'a, LocalStore, LocalJobs> {
+    Rollouts { store: &app.store, jobs, locations: Locations::local(), policy: app.policy }
+}
+
+fn failed(error: RolloutError) -> ApiError {
+    let code = match &error {
+        RolloutError::Unknown(_) => ErrorCode::ResourceNotFound,
+        RolloutError::Store(_) | RolloutError::Contended(_) | RolloutError::Service(ServiceError::Unavailable(_)) => {
+            ErrorCode::InternalError
+        }
+        RolloutError::Intake(IntakeError::Store(_) | IntakeError::Io { .. }) => ErrorCode::InternalError,
+        _ => ErrorCode::InvalidRequest,
+    };
+    ApiError::new(code, error.to_string())
+}
+
+async fn create_rollout(State(app): State<Arc<App>>, body: Body) -> Result<Json<Made>, ApiError> {
+    let wish: NewRollout = json_body(body, BODY_MAX, app.limits.body).await?;
+    let jobs = LocalJobs(app.engine.clone());
+    let (overview, created) = over(&app, &jobs).create(&wish, (app.clock)()).await.map_err(failed)?;
+    tracing::info!(rollout = overview.rollout, target = %overview.target.digest, created, "rollout");
+    Ok(Json(Made { overview, created }))
+}
+
+async fn rollouts(State(app): State<Arc<App>>) -> Result<Json<Vec<Overview>>, ApiError> {
+    let jobs = LocalJobs(app.engine.clone());
+    let rollouts = over(&app, &jobs);
+    let mut all = Vec::new();
+    for name in rollouts.names().await.map_err(failed)? {
+        all.push(rollouts.overview(&name).await.map_err(failed)?);
+    }
+    all.sort_by_key(|overview| overview.created_at);
+    Ok(Json(all))
+}
+
+async fn rollout_status(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Status>, ApiError> {
+    let jobs = LocalJobs(app.engine.clone());
+    Ok(Json(over(&app, &jobs).status(&name).await.map_err(failed)?))
+}
+
+async fn cancel_rollout(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Overview>, ApiError> {
+    let ask: Cancel = json_body(body, BODY_MAX, app.limits.body).await?;
+    let jobs = LocalJobs(app.engine.clone());
+    let cancelled = over(&app, &jobs).cancel(&name, ask.force, &ask.comment, (app.clock)()).await;
+    Ok(Json(cancelled.map_err(failed)?))
+}
+
+async fn releases(State(app): State<Arc<App>>) -> Result<Json<serde_json::Value>, ApiError> {
+    let published = intake::published(&app.store, app.policy).await.map_err(|e| failed(e.into()))?;
+    Ok(Json(match published.catalog {
+        Some(catalog) => serde_json::json!({
+            "repository": catalog.repository,
+            "rootVersion": catalog.chain.root_version,
+            "timestampVersion": catalog.chain.timestamp.version,
+            "expires": catalog.chain.expires,
+            "targets": catalog.targets,
+        }),
+        None => serde_json::json!({ "repository": null, "targets": [] }),
+    }))
+}

@@ -1,0 +1,144 @@
+//! Accepting connections, and letting them end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::stall::Stall;
+use super::{Limits, Peer};
+
+/// Pause after an accept that failed (no file descriptors left, say): trying at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener with its bounds and the signal that stops it.
+pub struct Listening {
+    /// The bound socket.
+    pub listener: TcpListener,
+    /// TLS.
+    pub tls: ServerConfig,
+    /// Bounds.
+    pub limits: Limits,
+    /// Turns true when the server stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Serves `router` over mutual TLS until the stop signal, then lets open requests end.
+pub async fn serve(listening: Listening, router: Router) {
+    let Listening { listener, tls, limits, mut stop } = listening;
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    // Each connection holds a sender; when all are gone, `ended` closes.
+    let (open, mut ended) = mpsc::channel::<()>(1);
+    loop {
+        let slot = tokio::select! {
+            slot = slots.clone().acquire_owned() => slot,
+            _ = stop.changed() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => break,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection couldn't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, router, stop, open) = (acceptor.clone(), router.clone(), stop.clone(), open.clone());
+        tokio::spawn(async move {
+            // Held until the connection ends.
+            let (_slot, _open) = (slot, open);
+            let _ = socket.set_nodelay(true);
+            match tokio::time::timeout(limits.handshake, acceptor.accept(socket)).await {
+                Ok(Ok(stream)) => {
+                    let peer = stream.get_ref().1.peer_certificates().and_then(Peer::from_certificates);
+                    let router = match peer {
+                        Some(peer) => router.layer(Extension(peer)),
+                        None => router,
+                    };
+                    http(Stall::new(stream, limits.stall), router, limits, stop, Some(address)).await;
+                }
+                Ok(Err(error)) => tracing::info!(%address, %error, "a TLS handshake failed"),
+                Err(_) => tracing::info!(%address, "a TLS handshake took too long"),
+            }
+        });
+    }
+    drop((listener, open));
+    drain(limits, &mut ended).await;
+}
+
+/// Serves `router` on a Unix socket until the stop signal.
+pub(crate) async fn serve_unix(
+    listener: UnixListener,
+    router: Router,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (open, mut ended) = mpsc::channel::<()>(1);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => break,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let (router, stop, open) = (router.clone(), stop.clone(), open.clone());
+                tokio::spawn(async move {
+                    let _open = open;
+                    http(Stall::new(socket, limits.stall), router, limits, stop, None).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a control connection couldn't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop((listener, open));
+    drain(limits, &mut ended).await;
+}
+
+async fn drain(limits: Limits, ended: &mut mpsc::Receiver<()>) {
+    if tokio::time::timeout(limits.drain, ended.recv()).await.is_err() {
+        tracing::warn!(seconds = limits.drain.as_secs(), "connections were still busy and are cut off");
+    }
+}
+
+async fn http<S>(
+    stream: S,
+    router: Router,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+    address: Option<SocketAddr>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes.max(8_192))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(?address, %error, "a connection ended badly");
+    }
+}

@@ -1,0 +1,74 @@
+//! Who speaks: the thing that the client certificate names, as long as the registry knows this very certificate.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use rustls::pki_types::CertificateDer;
+use sealift_jobs::{ErrorCode, ThingName};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+use super::{ApiError, App};
+use crate::registry;
+
+/// The certificate a connection was made with: already verified against the CA by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its common name, when that can name a thing.
+    thing: Option<ThingName>,
+    /// SHA-256 of its DER, hex.
+    fingerprint: String,
+}
+
+impl Peer {
+    /// Reads the certificate; none was presented when the slice is empty.
+    pub fn from_certificates(certificates: &[CertificateDer<'_>]) -> Option<Self> {
+        let der = certificates.first()?;
+        let parsed = x509_parser::parse_x509_certificate(der).ok().map(|(_, certificate)| certificate);
+        let thing = parsed.and_then(|certificate| {
+            let mut names = certificate.subject().iter_common_name();
+            // Two common names would be two identities; that is nobody's.
+            match (names.next(), names.next()) {
+                (Some(name), None) => name.as_str().ok()?.parse().ok(),
+                _ => None,
+            }
+        });
+        Some(Self { thing, fingerprint: hex::encode(Sha256::digest(der)) })
+    }
+}
+
+/// The thing behind a request, settled before any handler runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(pub(crate) ThingName);
+
+impl Caller {
+    /// Refuses a route of another thing.
+    pub(crate) fn must_be(&self, thing: &str) -> Result<&ThingName, ApiError> {
+        if self.0.as_str() == thing {
+            Ok(&self.0)
+        } else {
+            tracing::warn!(thing = %self.0, asked = thing, "a thing asked for another thing's route");
+            Err(ApiError::new(ErrorCode::Forbidden, "this certificate is another thing's"))
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let refused = |message: &str| ApiError::new(ErrorCode::Forbidden, message);
+        let peer = parts.extensions.get::<Peer>().ok_or_else(|| refused("a client certificate is needed"))?;
+        let name = peer.thing.clone().ok_or_else(|| refused("the certificate names no thing"))?;
+        // Asked with every request, so that a revocation acts on open connections too.
+        match app.engine.registry(registry::Request::Thing(name)).await {
+            Some(Ok(registry::Response::Thing(thing))) if thing.active && thing.fingerprint == peer.fingerprint => {
+                Ok(Self(thing.name))
+            }
+            Some(Ok(_) | Err(registry::Failure::NoThing(_))) => {
+                tracing::warn!(thing = ?peer.thing, fingerprint = peer.fingerprint, "a certificate that isn't active");
+                Err(refused("the certificate isn't registered, or was revoked"))
+            }
+            Some(Err(_)) | None => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again")),
+        }
+    }
+}

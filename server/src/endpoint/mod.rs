@@ -1,0 +1,99 @@
+//! The device endpoint: HTTPS with mutual TLS.
+//!
+//! One origin serves AWS IoT's jobs data plane, the repository and enrolment; `PROTOCOL.md` beside this crate tells
+//! what a client sends. Who a device is comes from its certificate and from nothing else.
+
+mod answer;
+mod connection;
+mod data_plane;
+mod enrol;
+mod identity;
+mod repository;
+mod stall;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::engine::{Clock, Engine};
+use crate::pki::Authority;
+use crate::store::LocalStore;
+use sealift_verifier::trust::Policy;
+
+pub(crate) use connection::serve_unix;
+pub use connection::{Listening, serve};
+pub use identity::Peer;
+pub use tls::server_config;
+
+pub(crate) use answer::{ApiError, json_body};
+
+/// Bounds on what one client can take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once; more wait to be accepted.
+    pub connections: usize,
+    /// Time for the TLS handshake.
+    pub handshake: Duration,
+    /// Time for a request's head, and for the pause between two requests on a connection.
+    pub head: Duration,
+    /// Time for a request's body.
+    pub body: Duration,
+    /// Time in which a client must take at least one byte of what it asked for.
+    pub stall: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Time for open requests to end when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(20),
+            body: Duration::from_secs(20),
+            stall: Duration::from_secs(30),
+            head_bytes: 16 * 1_024,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What every handler needs.
+pub struct App {
+    /// Things, jobs and executions.
+    pub engine: Engine,
+    /// Published files.
+    pub store: LocalStore,
+    /// The development CA.
+    pub authority: Authority,
+    /// Bounds.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
+    /// What the verifier accepts when it reads what is published.
+    pub policy: Policy,
+    /// Origin to put into job documents (`https://host:port`); without it, the one the device asked.
+    pub public_url: Option<String>,
+}
+
+/// The routes of the device endpoint.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/things/{thing}/jobs", get(data_plane::pending))
+        .route(
+            "/things/{thing}/jobs/{job}",
+            get(data_plane::describe).put(data_plane::start_next).post(data_plane::update),
+        )
+        .route("/metadata/{name}", get(repository::metadata))
+        .route("/payloads/{digest}", get(repository::payload))
+        .route("/enrol", post(enrol::enrol))
+        .route("/healthz", get(async || "ok\n"))
+        .fallback(answer::no_route)
+        .method_not_allowed_fallback(answer::no_method)
+        .with_state(app)
+}

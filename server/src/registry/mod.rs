@@ -1,0 +1,234 @@
+//! The registry: which devices there are, what they may call themselves, and who may join.
+//!
+//! Like [`crate::jobs`], pure over a [`Ledger`]: certificates are issued by the caller, and only recorded here, in the
+//! same transaction that uses up the token.
+
+use std::collections::BTreeSet;
+
+use sealift_jobs::limits::GROUPS_PER_THING_MAX;
+use sealift_jobs::{GroupName, ThingName};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, Thing};
+
+/// What is asked of the registry.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Keep a token. Its groups come into being with it.
+    IssueToken(EnrolmentToken),
+    /// Look at what a token would allow, before a certificate is issued for it.
+    CheckToken(Enrolment),
+    /// Use up a token and record the thing with its certificate.
+    Enrol(Box<Enrolment>, Issued),
+    /// One thing.
+    Thing(ThingName),
+    /// Things by name.
+    Things {
+        /// Start after this name.
+        after: Option<String>,
+        /// At most this many.
+        limit: usize,
+        /// Only members of this group.
+        group: Option<GroupName>,
+    },
+    /// Every group with its number of things.
+    Groups,
+    /// Make a group; one that exists stays as it is.
+    CreateGroup(GroupName),
+    /// Revoke a thing's certificate, at once.
+    Revoke(ThingName),
+}
+
+/// A device's wish to enrol, its proofs of possession already checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// SHA-256 of the token's secret, hex.
+    pub token: String,
+    /// The name its certificate request carries.
+    pub thing: ThingName,
+    /// Ed25519 public key of its reports, hex.
+    pub report_key: String,
+    /// SHA-256 of the public key in the certificate request, hex.
+    pub key_fingerprint: String,
+}
+
+/// The certificate made for an enrolment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// PEM.
+    pub certificate: String,
+    /// SHA-256 of its DER, hex.
+    pub fingerprint: String,
+}
+
+/// A group and its size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupOverview {
+    /// The group.
+    pub name: GroupName,
+    /// How many things are in it.
+    pub things: u64,
+}
+
+/// The registry's answer.
+#[derive(Clone, Debug)]
+pub enum Response {
+    /// Done.
+    Done,
+    /// The token is good: issue a certificate, or hand out again the one that the thing got before.
+    TokenGood(Option<Box<Thing>>),
+    /// To [`Request::Enrol`], [`Request::Thing`] and [`Request::Revoke`].
+    Thing(Box<Thing>),
+    /// To [`Request::Things`].
+    Things(Vec<Thing>),
+    /// To [`Request::Groups`].
+    Groups(Vec<GroupOverview>),
+}
+
+/// Why the registry refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The token is unknown, was used by another device, or has expired. One answer for all three: a guesser learns
+    /// nothing.
+    #[error(
+        "the enrolment token isn't valid (unknown, used or expired): ask for a new one with `sealift-server devices token`"
+    )]
+    Token,
+    /// The token was made for another name.
+    #[error("the enrolment token is for the thing {expected}, but the certificate request names {found}")]
+    Name {
+        /// The token's name.
+        expected: ThingName,
+        /// The request's name.
+        found: ThingName,
+    },
+    /// The name is taken.
+    #[error("a thing called {0} is enrolled already; choose another name, or revoke it first")]
+    Taken(ThingName),
+    /// No such thing.
+    #[error("no thing is called {0}")]
+    NoThing(ThingName),
+    /// More groups than AWS allows.
+    #[error("a thing is in at most {GROUPS_PER_THING_MAX} groups; the token names {0}")]
+    Groups(usize),
+    /// The database failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Answers one request as of `now`.
+///
+/// # Errors
+/// [`Failure`]; a refusal has written nothing.
+pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Response, Failure> {
+    match request {
+        Request::IssueToken(token) => {
+            if token.groups.len() > GROUPS_PER_THING_MAX {
+                return Err(Failure::Groups(token.groups.len()));
+            }
+            create_groups(ledger, &token.groups, now)?;
+            ledger.put_token(token)?;
+            Ok(Response::Done)
+        }
+        Request::CheckToken(enrolment) => {
+            let (_, thing) = check_token(ledger, enrolment, now)?;
+            Ok(Response::TokenGood(thing.map(Box::new)))
+        }
+        Request::Enrol(enrolment, issued) => enrol(ledger, enrolment, issued, now),
+        Request::Thing(name) => Ok(Response::Thing(Box::new(find(ledger, name)?))),
+        Request::Things { after, limit, group: None } => Ok(Response::Things(ledger.things(after.as_deref(), *limit)?)),
+        Request::Things { after, limit, group: Some(group) } => {
+            let mut things = Vec::new();
+            for name in ledger.members(group, after.as_deref(), *limit)? {
+                things.extend(ledger.thing(&name)?);
+            }
+            Ok(Response::Things(things))
+        }
+        Request::Groups => {
+            let mut groups = Vec::new();
+            for group in ledger.groups()? {
+                let things = ledger.members(&group.name, None, usize::MAX)?.len() as u64;
+                groups.push(GroupOverview { name: group.name, things });
+            }
+            Ok(Response::Groups(groups))
+        }
+        Request::CreateGroup(name) => {
+            create_groups(ledger, &BTreeSet::from([name.clone()]), now)?;
+            Ok(Response::Done)
+        }
+        Request::Revoke(name) => {
+            let mut thing = find(ledger, name)?;
+            if thing.active {
+                thing.active = false;
+                ledger.put_thing(&thing)?;
+            }
+            Ok(Response::Thing(Box::new(thing)))
+        }
+    }
+}
+
+fn find(ledger: &Ledger<'_>, name: &ThingName) -> Result<Thing, Failure> {
+    ledger.thing(name)?.ok_or_else(|| Failure::NoThing(name.clone()))
+}
+
+fn create_groups(ledger: &mut Ledger<'_>, groups: &BTreeSet<GroupName>, now: u64) -> Result<(), Failure> {
+    for name in groups {
+        if ledger.group(name)?.is_none() {
+            ledger.put_group(&Group { name: name.clone(), created_at: now })?;
+        }
+    }
+    Ok(())
+}
+
+/// The token, and the thing it already made when this very device repeats an enrolment whose answer it lost.
+fn check_token(
+    ledger: &Ledger<'_>,
+    enrolment: &Enrolment,
+    now: u64,
+) -> Result<(EnrolmentToken, Option<Thing>), Failure> {
+    let token = ledger.token(&enrolment.token)?.filter(|t| now < t.expires_at).ok_or(Failure::Token)?;
+    let existing = ledger.thing(&enrolment.thing)?;
+    match &token.used_by {
+        Some(user) => {
+            let again = existing.filter(|thing| {
+                *user == enrolment.thing
+                    && thing.active
+                    && thing.key_fingerprint == enrolment.key_fingerprint
+                    && thing.report_key == enrolment.report_key
+            });
+            Ok((token, Some(again.ok_or(Failure::Token)?)))
+        }
+        None => {
+            if let Some(expected) = token.thing.clone().filter(|name| *name != enrolment.thing) {
+                return Err(Failure::Name { expected, found: enrolment.thing.clone() });
+            }
+            // A revoked name may be given again only by a token that was made for it.
+            if existing.is_some_and(|thing| thing.active || token.thing.is_none()) {
+                return Err(Failure::Taken(enrolment.thing.clone()));
+            }
+            Ok((token, None))
+        }
+    }
+}
+
+fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u64) -> Result<Response, Failure> {
+    let (mut token, existing) = check_token(ledger, enrolment, now)?;
+    if let Some(thing) = existing {
+        return Ok(Response::Thing(Box::new(thing)));
+    }
+    let thing = Thing {
+        name: enrolment.thing.clone(),
+        product: token.product.clone(),
+        groups: token.groups.clone(),
+        report_key: enrolment.report_key.clone(),
+        certificate: issued.certificate.clone(),
+        fingerprint: issued.fingerprint.clone(),
+        key_fingerprint: enrolment.key_fingerprint.clone(),
+        enrolled_at: now,
+        active: true,
+    };
+    token.used_by = Some(thing.name.clone());
+    ledger.put_token(&token)?;
+    ledger.put_thing(&thing)?;
+    Ok(Response::Thing(Box::new(thing)))
+}
