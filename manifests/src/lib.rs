@@ -25,6 +25,7 @@ pub mod delta_format;
 pub mod envelope;
 pub mod example_keys;
 mod extension;
+pub mod install_file;
 mod key;
 mod list;
 mod name;
