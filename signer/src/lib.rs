@@ -1,3 +1,26 @@
-//! The signing side of Sealift.
+//! The signing side of Sealift: keys, roles, releases and the repository they are written to.
+//!
+//! * [`keys`]: private keys wherever they are kept, one file a kind of place.
+//! * [`project`]: `sealift.toml`, who signs what and for how long, and the rules of custody.
+//! * [`authority`], [`release`], [`publish`]: what root, targets and releases say, and how the next state is signed.
+//! * [`delta`]: the matcher and encoder of deltas.
+//! * [`repository`]: the directory that holds it, written so that it is never seen half done.
+//! * [`commands`]: the command line, one subcommand a file.
+#![deny(missing_docs)]
 
+pub mod authority;
+pub mod bundle;
+pub mod clock;
+pub mod commands;
 pub mod delta;
+pub mod error;
+pub mod image;
+pub mod input;
+pub mod keys;
+pub mod output;
+pub mod progress;
+pub mod project;
+pub mod publish;
+pub mod release;
+pub mod repository;
+pub mod signing;

@@ -1,0 +1,148 @@
+//! The command line, one subcommand a file.
+
+mod bundle;
+mod completions;
+mod init;
+mod keys;
+mod release;
+mod renew;
+mod root;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::output::Report;
+use crate::project::{FILE_NAME, Project};
+
+const EXAMPLES: &str = "\
+Examples:
+  Try it out, with throw-away keys:
+    sealift init --quick-start --product thermostat
+    sealift release create --product thermostat --version 1.0.0 --security-counter 1 --image firmware.elf
+  What is there:
+    sealift release list
+    sealift keys show file:keys/root-1.pem
+
+Exit codes: 0 done; 1 failed (I/O, key source: try again); 2 usage; 3 refused by policy or verification;
+4 an input file (project, key, image, release, bundle) is bad.";
+
+/// Signs firmware releases for devices that trust nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "sealift", version, after_help = EXAMPLES, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The project file
+    #[arg(long, global = true, value_name = "FILE", default_value = FILE_NAME, env = "SEALIFT_PROJECT")]
+    project: PathBuf,
+    /// Print one JSON object on standard output, and errors as one on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// Accept the EXAMPLE-INSECURE keys that everybody has; to try things out, and never for a device in the field
+    #[arg(long, global = true)]
+    development: bool,
+}
+
+impl Global {
+    /// Reads the project, and says so when its keys are no keys.
+    fn load(&self) -> Result<Project> {
+        let project = Project::load(&self.project, self.development)?;
+        self.warn(&project);
+        Ok(project)
+    }
+
+    fn warn(&self, project: &Project) {
+        if project.development {
+            eprintln!(
+                "warning: {} is a quick start for development: all of its keys lie in one folder, so whoever reads that \
+                 folder can sign anything",
+                project.file.display()
+            );
+        }
+        if self.development {
+            eprintln!("warning: --development accepts keys that everybody has");
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make keys and look at them
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Start a project: its file, the first root, and the repository directory
+    Init(init::Options),
+    /// Sign, list and withdraw releases
+    #[command(subcommand)]
+    Release(release::Command),
+    /// Sign the timestamp anew (and the snapshot when asked), with online keys alone
+    Renew(renew::Options),
+    /// Export the root that devices trust
+    #[command(subcommand)]
+    Root(root::Command),
+    /// Export update bundles and install files
+    #[command(subcommand)]
+    Bundle(bundle::Command),
+    /// Write a completion script for a shell
+    Completions(completions::Options),
+}
+
+/// Runs the command line and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    match run(cli).and_then(|report| print(&report, json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error, json);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Report> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Keys(command) => keys::run(global, command),
+        Command::Init(options) => init::run(global, options),
+        Command::Release(command) => release::run(global, command),
+        Command::Renew(options) => renew::run(global, options),
+        Command::Root(command) => root::run(global, command),
+        Command::Bundle(command) => bundle::run(global, command),
+        Command::Completions(options) => completions::run::<Cli>(options),
+    }
+}
+
+fn print(report: &Report, json: bool) -> Result<()> {
+    match report.print(json) {
+        // Whoever reads our output may stop early: `sealift release list | head -1`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(Error::io("write to", "standard output")),
+    }
+}
+
+fn complain(error: &Error, json: bool) {
+    if json {
+        let code = error.code().map(|code| format!("SL-{code:03}"));
+        let facts = json!({"error": {
+            "class": error.class(), "code": code, "message": error.to_string(), "remedy": error.remedy(),
+        }});
+        eprintln!("{facts:#}");
+    } else {
+        eprintln!("error: {error}");
+        if let Some(remedy) = error.remedy() {
+            eprintln!("  help: {remedy}");
+        }
+    }
+}

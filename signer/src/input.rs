@@ -1,0 +1,39 @@
+//! Reading the files people hand to us. Missing, empty, too large, a folder, unreadable: each is a normal case.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+/// Reads a whole file of at least one and at most `most` bytes. `what` names it in errors, `remedy` says how to get one.
+pub fn read(path: &Path, what: &str, most: u64, remedy: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let refuse = |fault: String| Error::input(path, fault, remedy);
+    let metadata = fs::metadata(path).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
+    if !metadata.is_file() {
+        return Err(refuse(format!("the {what} is not a regular file")));
+    }
+    let file = File::open(path).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
+    // One byte more than allowed is asked for, so that a file that grows in the meantime is noticed as well. The buffer is
+    // sized up front: growing it would leave copies of a key behind that nobody wipes.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len().min(most) as usize + 2));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
+    if bytes.is_empty() {
+        return Err(refuse(format!("the {what} is empty")));
+    }
+    if bytes.len() as u64 > most {
+        return Err(refuse(format!("the {what} is larger than the {most} bytes it may have")));
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file, as [`read`] does.
+pub fn read_text(path: &Path, what: &str, most: u64, remedy: &str) -> Result<Zeroizing<String>> {
+    let bytes = read(path, what, most, remedy)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => Err(Error::input(path, format!("the {what} is not text: {error}"), remedy)),
+    }
+}

@@ -1,0 +1,11 @@
+//! Releases: made, listed, withdrawn. A release is one target of a delegated targets file, and its payloads.
+
+mod create;
+mod history;
+mod payloads;
+mod state;
+
+pub use create::{Created, Request, create};
+pub use history::{Base, find_base, stored};
+pub use payloads::{Made, codec_name};
+pub use state::{open, renew, withdraw};

@@ -1,0 +1,144 @@
+//! The repository's present state, checked before anything is signed on top of it, and the smaller acts on it.
+
+use sealift_manifests::{Envelope, Header, List, Role, Root, Target, Targets, Version};
+use sealift_verifier::trust::{Policy, Time};
+
+use crate::authority;
+use crate::error::{Error, Result};
+use crate::project::Project;
+use crate::publish::{Changes, beyond, following, publish};
+use crate::repository::{Files, Layout, Transaction};
+use crate::signing::Signers;
+
+/// Reads and verifies the repository's state, and holds it to the project file. Expired files are no obstacle: they are
+/// about to be replaced.
+pub fn open(project: &Project, layout: &Layout, development: bool) -> Result<Files> {
+    let files = Files::of_directory(layout)?.ok_or_else(|| {
+        Error::input(&project.directory, "there is no repository yet", "start it with `sealift init`")
+    })?;
+    let policy = if development { Policy::development() } else { Policy::production() };
+    let first = files.roots.first().map_or(&[][..], Vec::as_slice);
+    files.verify(first, &policy, Time::Unknown)?;
+    check_project(project, &files)?;
+    Ok(files)
+}
+
+/// The chain of roots starts in the repository itself, so it proves nothing alone: what anchors it is the project file,
+/// which names the repository and every key.
+fn check_project(project: &Project, files: &Files) -> Result<()> {
+    let root = files.root()?;
+    let wanted = authority::root(project, root.header.version, 0)?;
+    let wanted = Root::decode(&wanted).map_err(|error| Error::failed(error, ""))?;
+    let differs = |what: &str| {
+        Err(Error::refused(
+            format!("{} and {} disagree on {what}", project.file.display(), project.directory.display()),
+            "if you changed the project file, have the officers sign it with `sealift root apply`; if you did not, this is \
+             not your repository",
+        ))
+    };
+    if root.header.repository != project.id {
+        return differs("the repository's id");
+    }
+    if root.keys != wanted.keys || root.roles != wanted.roles {
+        return differs("the keys or thresholds of the top-level roles");
+    }
+    if root.counter_ceiling != wanted.counter_ceiling {
+        return differs("the ceiling of the security counter");
+    }
+    let targets = files.targets()?;
+    let wanted = authority::targets(project, targets.header.version, 0)?;
+    let wanted = Targets::decode(&wanted).map_err(|error| Error::failed(error, ""))?;
+    if targets.keys != wanted.keys || targets.delegations != wanted.delegations {
+        return differs("the delegations");
+    }
+    Ok(())
+}
+
+/// A delegated file's payload with these targets.
+pub(super) fn delegated_payload(
+    project: &Project,
+    name: &str,
+    version: u64,
+    targets: &[Target<'_>],
+    now: u64,
+) -> Result<Vec<u8>> {
+    let place = format!("delegations.{name}.expires");
+    let lifetime = project.delegations.get(name).map(|delegation| &delegation.expires);
+    let expires = lifetime.and_then(|lifetime| lifetime.after(now)).ok_or_else(|| beyond(project, &place))?;
+    let targets = Targets {
+        header: Header::new(project.id, version, expires),
+        name: Some(name),
+        targets: List::new(targets),
+        keys: List::new(&[]),
+        delegations: List::new(&[]),
+    };
+    Ok(targets.encode())
+}
+
+/// The targets of a delegated file as it stands, and its version: none and 0 while it has signed nothing.
+pub(super) fn listed<'f>(files: &'f Files, name: &str) -> Result<(Vec<Target<'f>>, u64)> {
+    Ok(match files.delegated(name)? {
+        None => (Vec::new(), 0),
+        Some((_, targets)) => (targets.targets.iter().collect(), targets.header.version),
+    })
+}
+
+/// Takes a release off the list: jobs for it end, and devices that already run it go on.
+pub fn withdraw(project: &Project, product: &str, version: Version, development: bool, now: u64) -> Result<Files> {
+    let (delegation, _) = project.delegation_of(project.product(product)?.0)?;
+    let signers = delegated_signers(project, delegation, development)?;
+    let transaction = Transaction::begin(&Layout::new(&project.directory))?;
+    let files = open(project, transaction.layout(), development)?;
+    let (targets, file_version) = listed(&files, delegation)?;
+    let kept: Vec<_> =
+        targets.iter().filter(|target| target.product != product || target.version != version).cloned().collect();
+    if kept.len() == targets.len() {
+        let listed = targets.iter().filter(|target| target.product == product);
+        let versions = listed.map(|target| target.version.to_string()).collect::<Vec<_>>().join(", ");
+        return Err(Error::refused(
+            format!("{product} {version} is not listed"),
+            format!("listed are: {}", if versions.is_empty() { "none" } else { &versions }),
+        ));
+    }
+    let payload = delegated_payload(project, delegation, following(file_version, Role::Targets)?, &kept, now)?;
+    let changes = Changes { delegated: [(delegation.to_owned(), payload)].into(), ..Changes::default() };
+    publish(project, &transaction, Some(files), changes, &signers, now)
+}
+
+/// Signs the timestamp anew; the snapshot and the files of `products` too when asked.
+pub fn renew(project: &Project, snapshot: bool, products: &[String], development: bool, now: u64) -> Result<Files> {
+    let mut signers = Signers::default();
+    signers.add(project, "timestamp", development)?;
+    let mut delegations = Vec::new();
+    for product in products {
+        let (name, _) = project.delegation_of(project.product(product)?.0)?;
+        signers.add(project, name, development)?;
+        delegations.push(name);
+    }
+    if snapshot || !delegations.is_empty() {
+        signers.add(project, "snapshot", development)?;
+    }
+    let transaction = Transaction::begin(&Layout::new(&project.directory))?;
+    let files = open(project, transaction.layout(), development)?;
+    let mut changes = Changes { renew_snapshot: snapshot, ..Changes::default() };
+    for name in delegations {
+        let (targets, version) = listed(&files, name)?;
+        let payload = delegated_payload(project, name, following(version, Role::Targets)?, &targets, now)?;
+        changes.delegated.insert(name.to_owned(), payload);
+    }
+    publish(project, &transaction, Some(files), changes, &signers, now)
+}
+
+/// The keys of an act on a delegated file: its own, and those of everything that pins it.
+pub(super) fn delegated_signers(project: &Project, delegation: &str, development: bool) -> Result<Signers> {
+    let mut signers = Signers::default();
+    for role in [delegation, "snapshot", "timestamp"] {
+        signers.add(project, role, development)?;
+    }
+    Ok(signers)
+}
+
+/// The payload of a role file that is known to decode.
+pub(super) fn content(file: &[u8]) -> Option<Targets<'_>> {
+    Targets::decode(Envelope::decode(file).ok()?.payload).ok()
+}

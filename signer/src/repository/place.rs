@@ -1,0 +1,41 @@
+//! Putting files in place: a temporary name, fsync, rename, fsync of the folder.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// What every temporary name starts with, so that a later act can tell what an interrupted one left.
+pub(super) const TEMPORARY: &str = ".sealift-";
+
+/// Writes `bytes` to `path`, which afterwards holds all of them or what it held before.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .suffix(".tmp")
+        // What is published is for everybody; the umask still applies.
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(Error::io("create a file in", folder))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    sync_folder(folder)
+}
+
+/// Writes what a command was asked to put into a file of the user's choice, which must not exist yet unless `force` is given.
+pub fn write_output(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        return Err(Error::refused(format!("{} exists", path.display()), "choose another name, or add --force"));
+    }
+    write_atomic(path, bytes)
+}
+
+/// Makes renames in a folder durable.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync the folder", folder))
+}
