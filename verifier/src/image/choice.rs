@@ -38,20 +38,30 @@ impl Choice {
 /// Chooses the first delta whose base is the installed image and that fits the decoder; else, unless the link is for deltas
 /// alone, the first full payload that fits. The order within a kind is the signer's preference.
 pub fn choose_payload(target: &Target<'_>, installed: Option<&Image>, limits: &Limits) -> Result<Choice, Error> {
+    choose_available(target, installed, limits, |_| true)
+}
+
+/// The same, among the payloads that are `available`: those that came in a file.
+pub fn choose_available(
+    target: &Target<'_>,
+    installed: Option<&Image>,
+    limits: &Limits,
+    available: impl Fn(&Payload) -> bool,
+) -> Result<Choice, Error> {
     if u64::from(target.image.length) > limits.slot {
         return Err(Error::SlotTooSmall);
     }
     let fits = |payload: &Payload| {
-        payload.codec == Codec::RAW
-            || (payload.decoder_ram <= limits.decoder_ram && payload.window_log <= limits.window_log)
+        let decodable = payload.decoder_ram <= limits.decoder_ram && payload.window_log <= limits.window_log;
+        available(payload) && (payload.codec == Codec::RAW || decodable)
     };
     let usable_base = |payload: &Payload| payload.base.is_some() && payload.base.as_ref() == installed;
-    let deltas = target.payloads.iter().filter(|payload| payload.codec == Codec::DELTA);
-    if let Some(delta) = deltas.into_iter().find(|payload| usable_base(payload) && fits(payload)) {
-        return Ok(Choice::Delta(delta));
+    let delta = |payload: &Payload| payload.codec == Codec::DELTA && usable_base(payload) && fits(payload);
+    let full = |payload: &Payload| matches!(payload.codec, Codec::RAW | Codec::ZSTD) && fits(payload);
+    if let Some(payload) = target.payloads.iter().find(delta) {
+        return Ok(Choice::Delta(payload));
     }
-    let full = target.payloads.iter().filter(|payload| matches!(payload.codec, Codec::RAW | Codec::ZSTD));
-    match full.into_iter().find(fits) {
+    match target.payloads.iter().find(full) {
         Some(payload) if !limits.delta_only => Ok(Choice::Full(payload)),
         _ => Err(Error::NoUsablePayload),
     }

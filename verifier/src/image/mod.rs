@@ -17,13 +17,14 @@
 
 mod choice;
 mod decode;
+mod delta;
 mod hint;
 mod install;
 mod slot;
 mod verified;
 mod writer;
 
-pub use choice::{Choice, Limits, choose_payload};
+pub use choice::{Choice, Limits, choose_available, choose_payload};
 pub use decode::{BaseReader, Decode, Mark, Output, Progress, RawDecoder, State};
 pub use hint::HINT_RECORD_MAX;
 pub use install::{Install, Next};

@@ -1,0 +1,84 @@
+//! The decoder of [`crate::delta`] behind the installation's seam.
+
+use sealift_manifests::{Image, Payload};
+
+use super::decode::{BaseReader, Decode, Mark, Output, Progress, State};
+use crate::delta::{self, Codec, DeltaError, Fault, ResumePoint};
+use crate::error::Error;
+
+impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Decode for delta::Decoder<WINDOWS, BLOCK, SHIFTS> {
+    fn start(&mut self, payload: &Payload, image: &Image, mark: Option<&[u8; Mark::TOKEN]>) -> Result<(), Error> {
+        let codec = u8::try_from(payload.codec.0).ok().and_then(Codec::from_id).ok_or(Error::NoUsablePayload)?;
+        let (base_len, base_sha256) = payload.base.map_or((0, [0; 32]), |base| (base.length, base.digest.0));
+        let described = delta::Payload {
+            codec,
+            len: payload.length,
+            sha256: payload.digest.0,
+            base_len,
+            base_sha256,
+            target_len: image.length,
+            target_sha256: image.digest.0,
+        };
+        let resume = match mark {
+            Some(token) => Some(ResumePoint::from_bytes(token).ok_or(Error::StateCorrupt)?),
+            None => None,
+        };
+        delta::Decoder::start(self, &described, resume).map_err(refusal)
+    }
+
+    fn push(&mut self, input: &[u8], base: &mut impl BaseReader, output: &mut impl Output) -> Result<Progress, Error> {
+        let pushed = delta::Decoder::push(self, input, &mut Store(base), &mut Store(output));
+        let delta::Progress { consumed, state } = pushed.map_err(|fault| match fault {
+            Fault::Payload(error) => refusal(error),
+            Fault::Base(error) | Fault::Output(error) => error,
+        })?;
+        let state = match state {
+            delta::State::NeedInput => State::NeedInput,
+            delta::State::Seek(offset) => State::Seek(offset),
+            delta::State::Done => State::Done,
+        };
+        Ok(Progress { consumed, state })
+    }
+
+    fn next_offset(&self) -> u32 {
+        delta::Decoder::next_offset(self)
+    }
+
+    fn mark(&self) -> Mark {
+        let point = self.resume_point();
+        Mark { output: point.output(), token: point.to_bytes() }
+    }
+}
+
+const _: () = assert!(ResumePoint::LEN == Mark::TOKEN);
+
+fn refusal(error: DeltaError) -> Error {
+    match error {
+        DeltaError::TooLarge | DeltaError::NeedsReadBack => Error::DecoderTooSmall,
+        DeltaError::Resume => Error::StateCorrupt,
+        _ => Error::PayloadCorrupt,
+    }
+}
+
+/// One of the installation's stores as the decoder wants it.
+struct Store<'a, T>(&'a mut T);
+
+impl<T: BaseReader> delta::BaseReader for Store<'_, T> {
+    type Error = Error;
+
+    fn read_at(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
+        self.0.read_at(offset, bytes)
+    }
+}
+
+impl<T: Output> delta::Output for Store<'_, T> {
+    type Error = Error;
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
+        self.0.write(offset, bytes)
+    }
+
+    fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
+        self.0.read_back(offset, bytes)
+    }
+}
