@@ -101,7 +101,8 @@ impl<const R: usize, const W: usize, const E: usize> World<R, W, E> {
     }
 
     fn confirm(&mut self) -> Result<DeviceState, Error> {
-        self.control().confirm(&IDENTITY, &mut [0; SLOT_RECORD_MAX])
+        let running = self.control().state()?.running();
+        self.control().confirm(running, &IDENTITY, &mut [0; SLOT_RECORD_MAX])
     }
 
     /// What an agent does with an approved target, in pieces, keeping the hint as it goes. A hint that doesn't hold is

@@ -125,11 +125,17 @@ impl<R: Records, C: SecurityCounter> BootControl<R, C> {
         self.records.remove(RecordId::Resume)
     }
 
-    /// The image that runs on trial found itself well: recorded first, then the counter is raised. Where nothing is on trial
-    /// there is nothing to do.
-    pub fn confirm(&mut self, identity: &Identity<'_>, scratch: &mut [u8]) -> Result<DeviceState, Error> {
+    /// The image that runs, in the slot that [`Booted::slot`] named, found itself well: recorded first, then the counter is
+    /// raised. Where that slot is not on trial there is nothing to do. (After a revert that could not be recorded the state
+    /// still says that the other slot is: what runs must not confirm that one in its place.)
+    pub fn confirm(
+        &mut self,
+        running: Slot,
+        identity: &Identity<'_>,
+        scratch: &mut [u8],
+    ) -> Result<DeviceState, Error> {
         let state = self.state()?;
-        if !matches!(state.trial, Trial::Running(_)) {
+        if !matches!(state.trial, Trial::Running(_)) || state.running() != running {
             return Ok(state);
         }
         let target = read_record(&mut self.records, state.running(), identity, scratch)?;
