@@ -6,7 +6,7 @@
 //! | | 8 | generation |
 //! | | 4 | first bytes of SHA-256 over both |
 //! | an entry's start | 1 | key |
-//! | | 2 | length of the value; 65,535: the value was lost to rot |
+//! | | 2 | length of the value; 65,535: it was lost to rot; 65,534: it was removed |
 //! | | 1 | zero |
 //! | | 4 | first bytes of SHA-256 over generation, offset in the half and the four bytes before |
 //! | | length | value |
@@ -26,6 +26,8 @@ pub(super) const HEAD: usize = 8;
 pub(super) const SEAL: usize = 8;
 /// The length that says that a value was lost.
 const LOST: u16 = u16::MAX;
+/// The length that says that a value was removed.
+const REMOVED: u16 = u16::MAX - 1;
 
 /// The start of a half of this generation.
 pub(super) fn start(generation: u64) -> [u8; START] {
@@ -55,7 +57,7 @@ impl Head {
     /// Of a value; `None` when it is too long for an entry.
     pub(super) const fn of_value(key: u8, value: usize) -> Option<Self> {
         // The bound makes the cast exact.
-        if value < LOST as usize { Some(Head { key, length: value as u16 }) } else { None }
+        if value < REMOVED as usize { Some(Head { key, length: value as u16 }) } else { None }
     }
 
     /// Of a value that can't be read any more: so that an older one never comes back in its place.
@@ -63,13 +65,22 @@ impl Head {
         Head { key, length: LOST }
     }
 
+    /// Of nothing: the value is gone.
+    pub(super) const fn of_removed(key: u8) -> Self {
+        Head { key, length: REMOVED }
+    }
+
     pub(super) const fn is_lost(self) -> bool {
         self.length == LOST
     }
 
+    pub(super) const fn is_removed(self) -> bool {
+        self.length == REMOVED
+    }
+
     /// Bytes of the value.
     pub(super) const fn value(self) -> usize {
-        if self.is_lost() { 0 } else { self.length as usize }
+        if self.is_lost() || self.is_removed() { 0 } else { self.length as usize }
     }
 
     /// Bytes of the whole entry on a flash that writes words of this size.

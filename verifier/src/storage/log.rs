@@ -102,7 +102,7 @@ impl<F: NorFlash> FlashRecords<F> {
         if key >= Self::KEYS {
             return Err(Error::Storage);
         }
-        if let (Some(value), Some(tail)) = (value, self.tail.take())
+        if let Some(tail) = self.tail.take()
             && self.append(tail, key, value).is_ok()
         {
             return Ok(());
@@ -158,8 +158,9 @@ impl<F: NorFlash> FlashRecords<F> {
                     .into_iter()
                     .find(|half| self.generation(*half) == Some(newest) && self.halves.holds(*half, newest, at, head));
                 match whole {
-                    Some(half) if !head.is_lost() => (latest, broken) = (Latest::At { half, at, head }, None),
-                    Some(_) => (latest, broken) = (Latest::Lost, None),
+                    Some(_) if head.is_lost() => (latest, broken) = (Latest::Lost, None),
+                    Some(_) if head.is_removed() => (latest, broken) = (Latest::None, None),
+                    Some(half) => (latest, broken) = (Latest::At { half, at, head }, None),
                     None => broken = Some(at),
                 }
             }
@@ -175,9 +176,13 @@ impl<F: NorFlash> FlashRecords<F> {
     }
 
     /// Adds an entry to both halves of a log that was begun since the store was opened.
-    fn append(&mut self, tail: u32, key: u8, value: &[u8]) -> Result<(), Error> {
+    fn append(&mut self, tail: u32, key: u8, value: Option<&[u8]>) -> Result<(), Error> {
         let newest = self.newest().ok_or(Error::Storage)?;
-        let head = Head::of_value(key, value.len()).ok_or(Error::BufferTooSmall)?;
+        let head = match value {
+            Some(value) => Head::of_value(key, value.len()).ok_or(Error::BufferTooSmall)?,
+            None => Head::of_removed(key),
+        };
+        let value = value.unwrap_or(&[]);
         if head.entry(F::WRITE_SIZE) > self.halves.size.saturating_sub(tail) as usize {
             return Err(Error::Storage);
         }

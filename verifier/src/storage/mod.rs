@@ -1,6 +1,6 @@
 //! What a device remembers, in NOR flash: trusted root, floors, slot records, boot state, counter, resume hint.
 //!
-//! [`FlashRecords`] keeps short values under small keys on any [`NorFlash`](embedded_storage::nor_flash::NorFlash) with
+//! [`DeviceStore`] serves the ports of [`crate::boot`]. Below it, [`FlashRecords`] keeps short values under small keys on any [`NorFlash`](embedded_storage::nor_flash::NorFlash) with
 //! words of 1 to 32 bytes that are written once, and sectors of 256 bytes to 128 KiB. Its region is two halves of whole
 //! sectors, each with room for every value; both carry the same log.
 //!
@@ -40,3 +40,4 @@ mod log;
 mod ports;
 
 pub use log::FlashRecords;
+pub use ports::{DeviceStore, StoredCounter, StoredRecords};

@@ -94,6 +94,10 @@ impl<const W: usize, const E: usize> SimFlash<W, E> {
         self.powered = true;
     }
 
+    pub(crate) fn is_powered(&self) -> bool {
+        self.powered
+    }
+
     /// Operations so far.
     pub(crate) fn operations(&self) -> u64 {
         self.operations

@@ -5,5 +5,10 @@
 //! `SEALIFT_POWER_CUTS=long cargo test --release -p sealift-verifier --test power_cut -- --nocapture`
 
 mod counts;
+mod device;
 mod flash;
+#[path = "../fleet/mod.rs"]
+mod fleet;
 mod records;
+mod scenario;
+mod updates;
