@@ -32,7 +32,7 @@ pub(super) enum Rollout {
 Examples:
   sealift-server rollout create --state ./state --release 1.1.0 --group canary
   sealift-server rollout create --state ./state --product thermostat --release 1.1.0 --group eu --group us
-  sealift-server rollout create --state ./state --target 9f86d081884c7d65... --thing dev-7 --name hotfix-7
+  sealift-server rollout create --state ./state --target 9f86d081... --thing dev-7
 
 The same command again finds the rollout there (\"created\": false) and makes no second one.")]
 pub(super) struct Create {

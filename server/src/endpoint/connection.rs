@@ -138,7 +138,17 @@ async fn http<S>(
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(?address, %error, "a connection ended badly");
+    match ended {
+        Err(error) if is_stall(&error) => {
+            tracing::info!(?address, "a client took nothing of its answer and was let go")
+        }
+        Err(error) => tracing::debug!(?address, %error, "a connection ended badly"),
+        Ok(()) => {}
     }
+}
+
+/// True when [`Stall`] ended the connection.
+fn is_stall(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }

@@ -1,0 +1,156 @@
+//! Rollouts through the command line and a real server.
+
+use serde_json::{Value, json};
+
+use crate::device::Device;
+use crate::endpoint::{publish, with_release};
+use crate::process::Server;
+use crate::release::{Maker, target};
+
+#[test]
+fn only_the_named_group_gets_the_job() {
+    let (_home, server, _) = with_release();
+    let (inside, outside) = (Device::enrol(&server, "in", "canary"), Device::enrol(&server, "out", "fleet"));
+    server.ok(&["rollout", "create", "--release", "1.0", "--group", "canary"]);
+    assert_eq!(inside.start_next()["status"], "IN_PROGRESS");
+    assert_eq!(outside.start_next(), Value::Null);
+    let late = Device::enrol(&server, "late", "canary");
+    assert_eq!(late.start_next(), Value::Null, "who joins later isn't part of what was decided");
+}
+
+#[test]
+fn wishes_that_cannot_be_met_are_refused_before_anything_is_made() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("state"));
+    server.ok(&["groups", "create", "empty"]);
+    Device::enrol(&server, "dev-1", "canary");
+    let refused = |arguments: &[&str], word: &str| {
+        let (said, exit) = server.json(&[&["rollout", "create"], arguments].concat());
+        assert_eq!(exit, 2, "{arguments:?}: {said}");
+        assert!(said["error"].as_str().unwrap().contains(word), "{arguments:?}: {said}");
+    };
+    refused(&["--release", "1.0", "--group", "canary"], "nothing is published");
+    publish(&server, &Maker::default());
+    refused(&["--release", "9.9", "--group", "canary"], "no published target");
+    refused(&["--release", "x.y", "--group", "canary"], "no published target");
+    refused(&["--release", "1.0", "--product", "toaster", "--group", "canary"], "no published target");
+    refused(&["--target", &"00".repeat(32), "--group", "canary"], "no published target");
+    refused(&["--release", "1.0"], "--group");
+    refused(&["--release", "1.0", "--group", "nobody"], "no group is called");
+    refused(&["--release", "1.0", "--group", "empty"], "has no devices");
+    refused(&["--release", "1.0", "--thing", "nobody"], "no device is called");
+    refused(&["--release", "1.0", "--group", "canary", "--name", "a b"], "job id");
+    refused(&["--release", "1.0", "--group", "canary", "--name", &"x".repeat(49)], "49 characters");
+    refused(&["--release", "1.0", "--group", "canary", "--timeout", "20000"], "timeout");
+    let list = server.ok(&["rollout", "list"]);
+    assert!(list.as_array().unwrap().iter().all(|r| r["waves"][0]["progress"] == Value::Null), "{list}");
+}
+
+#[test]
+fn a_cancelled_rollout_reaches_nobody_else_and_is_not_started_again_by_accident() {
+    let (_home, server, _) = with_release();
+    let (at_it, waiting) = (Device::enrol(&server, "a", "canary"), Device::enrol(&server, "b", "canary"));
+    let create = ["rollout", "create", "--release", "1.0", "--group", "canary", "--retries", "3"];
+    let name = server.ok(&create)["rollout"].as_str().unwrap().to_owned();
+    let job = at_it.start_next()["jobId"].as_str().unwrap().to_owned();
+    let cancelled = server.ok(&["rollout", "cancel", &name, "--comment", "bad release"]);
+    assert_eq!((&cancelled["state"], &cancelled["comment"]), (&json!("CANCELED"), &json!("bad release")));
+    assert_eq!(cancelled["counts"], json!({"IN_PROGRESS": 1, "CANCELED": 1}));
+    assert_eq!(waiting.start_next(), Value::Null);
+    let (said, exit) = server.json(&create);
+    assert_eq!(exit, 2);
+    assert!(said["error"].as_str().unwrap().contains("--name"), "{said}");
+    server.ok(&["rollout", "cancel", &name, "--force"]);
+    let refused = at_it.update(&job, &json!({"status": "SUCCEEDED"}));
+    assert_eq!(refused.json()["executionState"]["status"], "CANCELED");
+    assert_eq!(server.ok(&["rollout", "cancel", &name])["state"], "CANCELED", "again changes nothing");
+    assert_eq!(server.ok(&["rollout", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_failed_device_tries_again_as_often_as_was_said() {
+    let (_home, server, _) = with_release();
+    let device = Device::enrol(&server, "a", "canary");
+    server.ok(&["rollout", "create", "--release", "1.0", "--group", "canary", "--name", "r", "--retries", "2"]);
+    for number in 1..=3 {
+        let execution = device.start_next();
+        assert_eq!(execution["executionNumber"], number);
+        let body = json!({"status": "FAILED", "executionNumber": number, "statusDetails": {"code": "SL-602"}});
+        assert_eq!(device.update("sl-r-w1", &body).status, 200);
+    }
+    assert_eq!(device.start_next(), Value::Null);
+    let status = server.ok(&["rollout", "status", "r"]);
+    assert_eq!((&status["state"], &status["devices"][0]["code"]), (&json!("COMPLETED"), &json!("SL-602")));
+}
+
+/// The record is written before the job is made: a server killed in between finishes it after its restart.
+#[test]
+fn a_rollout_that_was_cut_off_before_its_job_is_carried_on_after_the_restart() {
+    let (home, mut server, _) = with_release();
+    let device = Device::enrol(&server, "a", "canary");
+    server.ok(&["rollout", "create", "--release", "1.0", "--group", "canary", "--name", "seen"]);
+    let folder = server.state.join("artifacts/rollouts");
+    // The same record under another name, as a killed `create` leaves it.
+    let record = std::fs::read_to_string(folder.join("seen.json")).unwrap();
+    server.kill();
+    std::fs::write(folder.join("cut-off.json"), record.replace("\"rollout\": \"seen\"", "\"rollout\": \"cut-off\""))
+        .unwrap();
+    let server = Server::start(&home.path().join("state"));
+    let device = Device { port: server.port, ..device };
+    device.update("sl-seen-w1", &json!({"status": "REJECTED"}));
+    let mut next = Value::Null;
+    for _ in 0..50 {
+        next = device.start_next();
+        if next != Value::Null {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(next["jobId"], "sl-cut-off-w1");
+}
+
+#[test]
+fn a_target_of_two_products_with_one_version_has_to_be_named_exactly() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("state"));
+    let mut maker = Maker::default();
+    maker.fleet.delegation_products = vec!["thermostat", "toaster"];
+    let mut toaster = target([1, 0, 0], 3_000);
+    toaster.product = "toaster";
+    maker.fleet.targets.push(toaster);
+    publish(&server, &maker);
+    let device = Device::enrol(&server, "a", "canary");
+    let (said, exit) = server.json(&["rollout", "create", "--release", "1.0", "--group", "canary"]);
+    assert_eq!(exit, 2);
+    assert!(said["error"].as_str().unwrap().contains("--target"), "{said}");
+    server.ok(&["rollout", "create", "--release", "1.0", "--product", "toaster", "--group", "canary"]);
+    let document = device.start_next()["jobDocument"].as_str().unwrap().to_owned();
+    assert!(document.contains("\"product\":\"toaster\""), "{document}");
+}
+
+/// Many roots: the bundle leaves them out rather than break AWS's bound, and a device fetches them.
+#[test]
+fn a_job_document_keeps_to_awss_bound_whatever_the_repository_holds() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("state"));
+    let mut maker = Maker::default();
+    let mut sizes = vec![];
+    for version in 1..=12_u64 {
+        if version > 1 {
+            let before = maker.fleet.clone();
+            maker.fleet.root_version = version;
+            maker.roots.push(maker.fleet.root_after(&before));
+            maker.next(target([1, version as u32, 0], 1_000));
+        }
+        publish(&server, &maker);
+        let name = format!("v{version}");
+        let device = Device::enrol(&server, &name, "canary");
+        let release = format!("1.{}.0", if version > 1 { version } else { 0 });
+        server.ok(&["rollout", "create", "--release", &release, "--thing", &name, "--name", &name]);
+        let document = device.start_next()["jobDocument"].as_str().unwrap().to_owned();
+        assert!(document.len() <= sealift_jobs::limits::JOB_DOCUMENT_MAX_CHARS);
+        let document = sealift_jobs::JobDocument::from_json(&document).unwrap();
+        sizes.push(document.bundle.unwrap().len());
+    }
+    assert!(sizes[8] > sizes[0] && sizes[9] < sizes[8], "{sizes:?}");
+}
