@@ -1,0 +1,24 @@
+//! `sealift-device boot`.
+
+use super::StateArgument;
+use super::hooks::HookArguments;
+use crate::agent::boot::boot_stage;
+use crate::agent::events::Events;
+use crate::error::Result;
+use crate::state::State;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    state: StateArgument,
+    #[command(flatten)]
+    hooks: HookArguments,
+}
+
+/// Exit code 0 when a verified image runs, whichever it is; the outcome says whether a trial was reverted.
+pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
+    let state = State::open(&arguments.state.state)?;
+    let running = boot_stage(&state, &arguments.hooks.into_hooks(None))?;
+    events.tell_as("running", &running.view(), &running.sentence());
+    Ok(0)
+}

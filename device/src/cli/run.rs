@@ -1,0 +1,78 @@
+//! `sealift-device run`.
+
+use std::time::Duration;
+
+use sealift_jobs::ExecutionStatus;
+use serde_json::json;
+
+use super::hooks::HookArguments;
+use super::{StateArgument, block_on};
+use crate::agent::events::Events;
+use crate::agent::install::Preferences;
+use crate::agent::run::{Agent, Options, Turn};
+use crate::error::Result;
+use crate::net::payload::Floors;
+use crate::state::State;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    state: StateArgument,
+    /// Do one job at the most, then end: 0 when there was none or it succeeded, 1 when it failed, 3 when it was refused.
+    #[arg(long)]
+    once: bool,
+    /// Another origin than the one enrolled at.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Seconds between two questions for a job, give or take a quarter.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    poll: u64,
+    /// Take deltas alone: a metered link. A target without a fitting one fails.
+    #[arg(long)]
+    delta_only: bool,
+    /// Least bytes per second of a payload.
+    #[arg(long, value_name = "BYTES", default_value_t = Floors::default().rate)]
+    min_rate: u64,
+    /// Seconds over which that is measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = Floors::default().window.as_secs())]
+    rate_window: u64,
+    /// Seconds that a payload may take as a whole.
+    #[arg(long, value_name = "SECONDS", default_value_t = Floors::default().deadline.as_secs())]
+    deadline: u64,
+    #[command(flatten)]
+    hooks: HookArguments,
+    /// Reboots the machine after an activation. Then `sealift-device boot` must run early in every boot, before this agent.
+    /// Without it the agent runs the boot stage itself.
+    #[arg(long, value_name = "CMD", help_heading = "Hooks (command lines for sh -c)")]
+    reboot_command: Option<String>,
+}
+
+pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
+    let state = State::open(&arguments.state.state)?;
+    let options = Options {
+        once: arguments.once,
+        poll: Duration::from_secs(arguments.poll.max(1)),
+        hooks: arguments.hooks.into_hooks(arguments.reboot_command),
+        floors: Floors {
+            rate: arguments.min_rate,
+            window: Duration::from_secs(arguments.rate_window.max(1)),
+            deadline: Duration::from_secs(arguments.deadline),
+        },
+        preferences: Preferences { delta_only: arguments.delta_only },
+        server: arguments.server,
+    };
+    let turn = {
+        let mut agent = Agent::start(&state, &options, events)?;
+        block_on(agent.run())?
+    };
+    match turn {
+        Turn::Idle => {
+            events.tell("idle", json!({}), "there is no job");
+            Ok(0)
+        }
+        Turn::Rebooting => Ok(0),
+        Turn::Reported(ExecutionStatus::Succeeded) => Ok(0),
+        Turn::Reported(ExecutionStatus::Rejected) => Ok(3),
+        Turn::Reported(_) => Ok(1),
+    }
+}
