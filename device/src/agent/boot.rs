@@ -136,7 +136,9 @@ pub fn boot_stage(state: &State, hooks: &Hooks) -> Result<Running> {
             (false, Ok(())) => return running(&mut control, booted.slot, booted.target, booted.state, trial_failed),
             (false, Err(error)) => return Err(error),
             (true, Ok(())) => {
-                let confirmed = control.confirm(&identity, &mut scratch).map_err(Error::refused("the confirmation"))?;
+                let confirmed = control
+                    .confirm(booted.slot, &identity, &mut scratch)
+                    .map_err(Error::refused("the confirmation"))?;
                 info!(slot = %booted.slot, version = %booted.target.version, "the new image confirmed itself");
                 return running(&mut control, booted.slot, booted.target, confirmed, trial_failed);
             }
