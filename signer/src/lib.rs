@@ -5,6 +5,7 @@
 //! * [`authority`], [`release`], [`publish`]: what root, targets and releases say, and how the next state is signed.
 //! * [`delta`]: the matcher and encoder of deltas.
 //! * [`repository`]: the directory that holds it, written so that it is never seen half done.
+//! * [`tuf`]: the same state as a standard TUF repository.
 //! * [`commands`]: the command line, one subcommand a file.
 #![deny(missing_docs)]
 
@@ -24,3 +25,4 @@ pub mod publish;
 pub mod release;
 pub mod repository;
 pub mod signing;
+pub mod tuf;

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::repository::{Files, Transaction};
 use crate::signing::{Signers, seal};
+use crate::tuf::{self, Changed};
 
 /// What an act changes, as role payloads that are not signed yet.
 #[derive(Debug, Default)]
@@ -110,11 +111,20 @@ pub fn publish(
     };
     next.timestamp = seal(&timestamp.encode(), Role::Timestamp, signers.of("timestamp"))?;
 
+    let delegated = changes.delegated.keys().cloned().collect();
+    let changed = Changed {
+        root: changes.root.is_some(),
+        targets: changes.targets.is_some(),
+        delegated: &delegated,
+        snapshot: new_snapshot,
+    };
+    let host = tuf::encode(transaction.layout(), &next, changed, signers, changes.root_cosigners.as_ref())?;
+
     // What nothing points at yet first; a root before the timestamp that its keys may sign; the timestamp last.
-    if changes.targets.is_some() {
+    if changed.targets {
         transaction.put_role(Role::Targets, next.targets()?.header.version, &next.targets)?;
     }
-    for name in changes.delegated.keys() {
+    for name in &delegated {
         if let Some((file, targets)) = next.delegated(name)? {
             transaction.put_role(Role::Targets, targets.header.version, file)?;
         }
@@ -122,12 +132,16 @@ pub fn publish(
     if new_snapshot {
         transaction.put_role(Role::Snapshot, snapshot_version, &next.snapshot)?;
     }
-    if changes.root.is_some()
+    if let Some(host) = &host {
+        host.prepare(transaction)?;
+    }
+    if changed.root
         && let Some(root) = next.roots.last()
     {
         transaction.put_role(Role::Root, next.root()?.header.version, root)?;
     }
     transaction.commit(&next.timestamp)?;
+    tuf::settle(transaction.layout())?;
     Ok(next)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealift_manifests::bounds::MAX_PAYLOAD;
 use sealift_manifests::envelope::{SigStructure, Signature};
-use sealift_manifests::{Envelope, List, Role, Root, Snapshot, Targets, Timestamp};
+use sealift_manifests::{Envelope, List, PublicKey, Role, Root, Snapshot, Targets, Timestamp};
 
 use crate::error::{Error, Result};
 use crate::keys::{self, KeySource};
@@ -50,6 +50,34 @@ impl Signers {
                     absent.join(", ")
                 ),
                 remedy: "bring the key files to these places, or set these variables".into(),
+            });
+        }
+        self.0.insert(role.to_owned(), open);
+        Ok(())
+    }
+
+    /// Opens the keys that an earlier root named for a role, as far as the project file still knows where they are.
+    pub fn add_public(
+        &mut self,
+        project: &Project,
+        role: &str,
+        wanted: &[PublicKey],
+        threshold: u64,
+        development: bool,
+    ) -> Result<()> {
+        let mut open = Vec::new();
+        for key in project.keys.values().filter(|key| wanted.contains(&key.public)) {
+            let source = keys::open(&key.uri, project.folder(), development)?;
+            open.extend(source.filter(|source| source.public_key() == key.public));
+        }
+        if (open.len() as u64) < threshold {
+            return Err(Error::Input {
+                place: project.file.display().to_string(),
+                fault: format!(
+                    "{} of the {threshold} keys of the present {role} are here, and its successor needs their signatures too",
+                    open.len()
+                ),
+                remedy: "keep the old keys under [keys] until the new root is signed, and bring their files".into(),
             });
         }
         self.0.insert(role.to_owned(), open);

@@ -2,11 +2,14 @@
 
 mod bundle;
 mod completions;
+mod delta;
 mod init;
+mod inspect;
 mod keys;
 mod release;
 mod renew;
 mod root;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +28,8 @@ Examples:
     sealift release create --product thermostat --version 1.0.0 --security-counter 1 --image firmware.elf
   What is there:
     sealift release list
+    sealift verify repository --root root.cbor
+    sealift inspect repository/metadata/timestamp
     sealift keys show file:keys/root-1.pem
 
 Exit codes: 0 done; 1 failed (I/O, key source: try again); 2 usage; 3 refused by policy or verification;
@@ -88,12 +93,19 @@ enum Command {
     Release(release::Command),
     /// Sign the timestamp anew (and the snapshot when asked), with online keys alone
     Renew(renew::Options),
-    /// Export the root that devices trust
+    /// Export the root that devices trust, and sign its successor
     #[command(subcommand)]
     Root(root::Command),
     /// Export update bundles and install files
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Make, apply and look at deltas
+    #[command(subcommand)]
+    Delta(delta::Command),
+    /// Check a repository, a bundle, an install file or a role file against a trusted root
+    Verify(verify::Options),
+    /// Show what a file says, without believing it
+    Inspect(inspect::Options),
     /// Write a completion script for a shell
     Completions(completions::Options),
 }
@@ -120,6 +132,9 @@ fn run(cli: Cli) -> Result<Report> {
         Command::Renew(options) => renew::run(global, options),
         Command::Root(command) => root::run(global, command),
         Command::Bundle(command) => bundle::run(global, command),
+        Command::Delta(command) => delta::run(global, command),
+        Command::Verify(options) => verify::run(global, options),
+        Command::Inspect(options) => inspect::run(global, options),
         Command::Completions(options) => completions::run::<Cli>(options),
     }
 }

@@ -207,7 +207,7 @@ fn headers(files: &Files) -> Result<Vec<(String, Header<'_>)>> {
     Ok(headers)
 }
 
-fn state_words(files: &Files) -> Result<String> {
+pub(super) fn state_words(files: &Files) -> Result<String> {
     let now = clock::system_time()?;
     let mut text = String::new();
     for (name, header) in headers(files)? {
@@ -222,7 +222,7 @@ fn state_words(files: &Files) -> Result<String> {
     Ok(text)
 }
 
-fn state_facts(files: &Files) -> Result<Value> {
+pub(super) fn state_facts(files: &Files) -> Result<Value> {
     let mut roles = serde_json::Map::new();
     for (name, header) in headers(files)? {
         let name = name.strip_prefix("targets of ").map_or(name.clone(), str::to_owned);

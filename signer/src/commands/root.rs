@@ -1,4 +1,4 @@
-//! `sealift root export`.
+//! `sealift root export|apply`.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -45,11 +45,25 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Sign what sealift.toml says: a new root, new delegations, successors of revoked keys
+    #[command(
+        after_help = "Examples:\n  After changing keys, thresholds, products or ceilings in sealift.toml:\n    sealift root apply\n  \
+        Before root or targets expire:\n    sealift root apply --renew\n\nThe keys of the present root must sign its successor too: \
+        leave them under [keys] until that is done."
+    )]
+    Apply {
+        /// Sign root and top-level targets anew even if nothing else changed
+        #[arg(long)]
+        renew: bool,
+    },
 }
 
-/// Runs it.
+/// Runs one of them.
 pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
-    let Command::Export { format, version, out, force } = command;
+    let (format, version, out, force) = match command {
+        Command::Apply { renew } => return apply(global, renew),
+        Command::Export { format, version, out, force } => (format, version, out, force),
+    };
     let project = global.load()?;
     let files = release::open(&project, &Layout::new(&project.directory), global.development)?;
     let newest = files.root()?.header.version;
@@ -82,6 +96,34 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
         "length": file.len(),
     });
     Ok(Report::new(words, facts))
+}
+
+fn apply(global: &Global, renew: bool) -> Result<Report> {
+    let project = global.load()?;
+    let now = clock::signing_time()?;
+    let Some(applied) = release::apply(&project, renew, global.development, now)? else {
+        let text = "nothing to do: the signed root says what sealift.toml says";
+        return Ok(Report::new(text, json!({"root": false, "targets": false, "resigned": [], "unlisted": []})));
+    };
+    for name in &applied.unlisted {
+        eprintln!(
+            "warning: the releases of `{name}` are no longer listed: its new keys are not here. Where they are, release again"
+        );
+    }
+    let mut text = String::new();
+    let parts = [("root", applied.root), ("top-level targets", applied.targets)];
+    let signed = parts.iter().filter(|(_, signed)| *signed).map(|(what, _)| (*what).to_owned());
+    let delegated = applied.resigned.iter().map(|name| format!("targets of {name}"));
+    let signed: Vec<_> = signed.chain(delegated).chain(["snapshot".into(), "timestamp".into()]).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "signed: {}", signed.join(", "));
+    text.push_str(&super::release::state_words(&applied.files)?);
+    let mut facts = super::release::state_facts(&applied.files)?;
+    facts["root"] = applied.root.into();
+    facts["targets"] = applied.targets.into();
+    facts["resigned"] = applied.resigned.clone().into();
+    facts["unlisted"] = applied.unlisted.clone().into();
+    Ok(Report::new(text, facts))
 }
 
 /// Sixteen bytes a line, as both languages write them.

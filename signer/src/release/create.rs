@@ -87,7 +87,7 @@ pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created>
     let layout = Layout::new(&project.directory);
     let transaction = Transaction::begin(&layout)?;
     let files = open(project, &layout, request.development)?;
-    let (mut targets, file_version) = listed(&files, delegation)?;
+    let (mut targets, file_version) = listed(&files, &layout, delegation)?;
     let same_line = |target: &Target<'_>| target.product == product_id && target.component == component;
     let image_digest = sha256(&image.bytes);
     check_version(&layout, product_id, component, request.version, &image_digest, &targets)?;

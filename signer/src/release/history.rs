@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use sealift_manifests::{Digest, Version, sha256};
+use sealift_manifests::{Digest, Targets, Version, sha256};
 
 use super::state::content;
 use crate::error::{Error, Result};
@@ -20,22 +20,39 @@ pub struct Base {
     pub image: Image,
 }
 
-/// Every release of a product's component that the repository ever listed, oldest first: targets files are never removed.
-pub(super) fn releases(layout: &Layout, product: &str, component: &str) -> Result<Vec<(u64, Version, Digest)>> {
+/// Calls `visit` with every targets file that the repository ever had: they are never removed.
+fn each(layout: &Layout, mut visit: impl FnMut(&Targets<'_>)) -> Result<()> {
     let folder = layout.metadata();
-    let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
         let path = entry.map_err(Error::io("list", &folder))?.path();
-        if path.extension().is_none_or(|extension| extension != "targets") {
-            continue;
+        if path.extension().is_some_and(|extension| extension == "targets") {
+            let file = fs::read(&path).map_err(Error::io("read", &path))?;
+            content(&file).iter().for_each(&mut visit);
         }
-        let file = fs::read(&path).map_err(Error::io("read", &path))?;
-        let Some(targets) = content(&file) else { continue };
+    }
+    Ok(())
+}
+
+/// Every release of a product's component that was ever listed, oldest first.
+pub(super) fn releases(layout: &Layout, product: &str, component: &str) -> Result<Vec<(u64, Version, Digest)>> {
+    let mut found = Vec::new();
+    each(layout, |targets| {
         let of_it = targets.targets.iter().filter(|target| target.product == product && target.component == component);
         found.extend(of_it.map(|target| (targets.header.version, target.version, target.image.digest)));
-    }
+    })?;
     found.sort();
     Ok(found)
+}
+
+/// The highest version that a delegated role's file ever had; 0 for none.
+pub(super) fn last_version(layout: &Layout, name: &str) -> Result<u64> {
+    let mut last = 0;
+    each(layout, |targets| {
+        if targets.name == Some(name) {
+            last = last.max(targets.header.version);
+        }
+    })?;
+    Ok(last)
 }
 
 /// The image that `name` means: a file, or a version that the repository has.

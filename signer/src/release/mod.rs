@@ -1,10 +1,12 @@
 //! Releases: made, listed, withdrawn. A release is one target of a delegated targets file, and its payloads.
 
+mod apply;
 mod create;
 mod history;
 mod payloads;
 mod state;
 
+pub use apply::{Applied, apply};
 pub use create::{Created, Request, create};
 pub use history::{Base, find_base, stored};
 pub use payloads::{Made, codec_name};

@@ -3,6 +3,7 @@
 use sealift_manifests::{Envelope, Header, List, Role, Root, Target, Targets, Version};
 use sealift_verifier::trust::{Policy, Time};
 
+use super::history::last_version;
 use crate::authority;
 use crate::error::{Error, Result};
 use crate::project::Project;
@@ -75,10 +76,11 @@ pub(super) fn delegated_payload(
     Ok(targets.encode())
 }
 
-/// The targets of a delegated file as it stands, and its version: none and 0 while it has signed nothing.
-pub(super) fn listed<'f>(files: &'f Files, name: &str) -> Result<(Vec<Target<'f>>, u64)> {
+/// The targets of a delegated file as it stands, and its version: none while it is not listed. The version goes on from the
+/// last one that the role ever had, so that devices which remember it are not asked to go back.
+pub(super) fn listed<'f>(files: &'f Files, layout: &Layout, name: &str) -> Result<(Vec<Target<'f>>, u64)> {
     Ok(match files.delegated(name)? {
-        None => (Vec::new(), 0),
+        None => (Vec::new(), last_version(layout, name)?),
         Some((_, targets)) => (targets.targets.iter().collect(), targets.header.version),
     })
 }
@@ -89,7 +91,7 @@ pub fn withdraw(project: &Project, product: &str, version: Version, development:
     let signers = delegated_signers(project, delegation, development)?;
     let transaction = Transaction::begin(&Layout::new(&project.directory))?;
     let files = open(project, transaction.layout(), development)?;
-    let (targets, file_version) = listed(&files, delegation)?;
+    let (targets, file_version) = listed(&files, transaction.layout(), delegation)?;
     let kept: Vec<_> =
         targets.iter().filter(|target| target.product != product || target.version != version).cloned().collect();
     if kept.len() == targets.len() {
@@ -122,7 +124,7 @@ pub fn renew(project: &Project, snapshot: bool, products: &[String], development
     let files = open(project, transaction.layout(), development)?;
     let mut changes = Changes { renew_snapshot: snapshot, ..Changes::default() };
     for name in delegations {
-        let (targets, version) = listed(&files, name)?;
+        let (targets, version) = listed(&files, transaction.layout(), name)?;
         let payload = delegated_payload(project, name, following(version, Role::Targets)?, &targets, now)?;
         changes.delegated.insert(name.to_owned(), payload);
     }

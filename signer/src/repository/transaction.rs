@@ -37,6 +37,9 @@ impl Transaction {
         }
         let transaction = Transaction { layout: layout.clone(), _lock: lock };
         transaction.clean()?;
+        if layout.timestamp().exists() {
+            crate::tuf::settle(layout)?;
+        }
         Ok(transaction)
     }
 

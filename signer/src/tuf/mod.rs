@@ -1,0 +1,154 @@
+//! The host encoding: the same release as a standard TUF 1.0 repository (JSON, consistent snapshots), so that any TUF
+//! client, mirror or auditor can check it.
+//!
+//! It is made in the same act, from the signed device files, with the same keys, versions and expiries. What JSON has no
+//! field for stands in fields named `x-sealift-…`, which TUF tells clients to keep and ignore.
+
+#[cfg(feature = "tuf-json")]
+mod roles;
+#[cfg(feature = "tuf-json")]
+mod sign;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sealift_manifests::{Digest, Target};
+
+use crate::error::{Error, Result};
+use crate::release::codec_name;
+use crate::repository::{Files, Layout, Transaction};
+use crate::signing::Signers;
+
+/// What an act signed anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'c> {
+    /// The root.
+    pub root: bool,
+    /// The top-level targets.
+    pub targets: bool,
+    /// These delegated roles.
+    pub delegated: &'c BTreeSet<String>,
+    /// The snapshot.
+    pub snapshot: bool,
+}
+
+/// The next host state: signed, not written.
+#[derive(Debug)]
+pub struct HostState {
+    /// Role files that are written once.
+    files: Vec<(PathBuf, Vec<u8>)>,
+    /// Targets, each with the payload it is.
+    targets: Vec<(PathBuf, Digest)>,
+    /// The timestamp.
+    timestamp: Vec<u8>,
+}
+
+/// Name of the next timestamp while the device encoding's one is not committed yet.
+const STAGED: &str = "timestamp.json.next";
+
+/// The flat name of one of a release's files. The separator stands in no name, so a delegation's pattern `product~*`
+/// matches that product alone, and it is never percent-encoded in a URL.
+pub fn target_name(target: &Target<'_>, what: &str) -> String {
+    format!("{}~{}~{}.{what}", target.product, target.version, target.component)
+}
+
+/// The names of a release's payloads, in the order of the list, each with its codec's name as the ending.
+pub fn payload_names(target: &Target<'_>) -> Vec<String> {
+    let ending = |payload: sealift_manifests::Payload| {
+        let from = payload.base.map(|base| format!("from-{}.", &base.digest.to_string()[..16])).unwrap_or_default();
+        target_name(target, &format!("{from}{}", codec_name(payload.codec)))
+    };
+    target.payloads.iter().map(ending).collect()
+}
+
+/// Whether this repository has a host encoding: it does from its first state on, or never.
+fn is_kept(layout: &Layout, files: &Files) -> bool {
+    let first = files.timestamp().is_ok_and(|timestamp| timestamp.header.version == 1);
+    first || layout.tuf_metadata().join("timestamp.json").exists()
+}
+
+/// Signs the host encoding of `next`. `None` when the repository has none.
+#[cfg(feature = "tuf-json")]
+pub fn encode(
+    layout: &Layout,
+    next: &Files,
+    changed: Changed<'_>,
+    signers: &Signers,
+    cosigners: Option<&Signers>,
+) -> Result<Option<HostState>> {
+    if !is_kept(layout, next) {
+        return Ok(None);
+    }
+    sign::encode(layout, next, changed, signers, cosigners).map(Some)
+}
+
+/// This build writes none, and refuses to let one grow stale.
+#[cfg(not(feature = "tuf-json"))]
+pub fn encode(
+    layout: &Layout,
+    _next: &Files,
+    _changed: Changed<'_>,
+    _signers: &Signers,
+    _cosigners: Option<&Signers>,
+) -> Result<Option<HostState>> {
+    if layout.tuf_metadata().join("timestamp.json").exists() {
+        return Err(Error::refused(
+            format!("{} has a host encoding, which this build of sealift cannot sign", layout.directory.display()),
+            "use a build with the feature `tuf-json`, which is on by default",
+        ));
+    }
+    Ok(None)
+}
+
+impl HostState {
+    /// Writes everything that no client finds yet, and stages the timestamp.
+    pub fn prepare(&self, transaction: &Transaction) -> Result<()> {
+        let layout = transaction.layout();
+        for (path, digest) in &self.targets {
+            link(&layout.payload(digest), path, transaction)?;
+        }
+        for (path, bytes) in &self.files {
+            transaction.put(path, bytes)?;
+        }
+        transaction.put(&layout.tuf_metadata().join(STAGED), &self.timestamp)
+    }
+}
+
+/// Completes, or takes back, what an interrupted act staged: the device encoding's timestamp decides. With nothing staged
+/// it does nothing.
+pub fn settle(layout: &Layout) -> Result<()> {
+    let folder = layout.tuf_metadata();
+    let staged = folder.join(STAGED);
+    if !staged.exists() {
+        return Ok(());
+    }
+    let bytes = fs::read(&staged).map_err(Error::io("read", &staged))?;
+    let version =
+        serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|file| file["signed"]["version"].as_u64());
+    let committed =
+        Files::of_directory(layout)?.map(|files| files.timestamp().map(|timestamp| timestamp.header.version));
+    let committed = committed.transpose()?;
+    if version.is_some() && version == committed {
+        let path = folder.join("timestamp.json");
+        fs::rename(&staged, &path).map_err(Error::io("replace", &path))?;
+    } else {
+        fs::remove_file(&staged).map_err(Error::io("remove", &staged))?;
+    }
+    crate::repository::sync_folder(&folder)
+}
+
+/// The target under its second name: a hard link where the file system has them, else a copy.
+fn link(payload: &Path, name: &Path, transaction: &Transaction) -> Result<()> {
+    if name.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = name.parent() {
+        fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
+    }
+    if fs::hard_link(payload, name).is_ok() {
+        return Ok(());
+    }
+    let bytes = fs::read(payload).map_err(Error::io("read", payload))?;
+    transaction.put(name, &bytes)
+}

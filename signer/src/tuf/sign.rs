@@ -1,0 +1,137 @@
+//! Signing TUF's JSON. `tough`'s types read what we built and write its canonical form, so that what is signed is what a
+//! TUF library makes of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
+
+use super::roles::{self, Pin, snapshot_roles};
+use super::{Changed, HostState, payload_names, target_name};
+use crate::error::{Error, Result};
+use crate::keys::{KeySource, tuf_key_id};
+use crate::repository::{Files, Layout};
+use crate::signing::Signers;
+
+/// Longest message that a KMS signs raw. Only keys that say so are held to it.
+fn check_length(message: &[u8], role: &str, key: &dyn KeySource) -> Result<()> {
+    match key.longest_message() {
+        Some(most) if message.len() > most => Err(Error::refused(
+            format!(
+                "{role}: the key {} signs at most {most} bytes, and the JSON of this role has {}",
+                key.public_key().id(),
+                message.len()
+            ),
+            "list fewer releases or payloads in this file",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Signs a role. `T` is tough's type of it: what tough cannot read is never signed.
+fn seal<'k, T>(json: Value, role: &str, keys: impl Iterator<Item = &'k dyn KeySource>) -> Result<Vec<u8>>
+where
+    T: Role + DeserializeOwned,
+{
+    let internal = |error: String| Error::failed(format!("the host encoding of {role}: {error}"), "please report this");
+    let role_type: T = serde_json::from_value(json).map_err(|error| internal(error.to_string()))?;
+    let message = role_type.canonical_form().map_err(|error| internal(error.to_string()))?;
+    let mut signatures: Vec<(String, String)> = Vec::new();
+    for key in keys {
+        check_length(&message, role, key)?;
+        let id = tuf_key_id(&key.public_key());
+        if signatures.iter().all(|(known, _)| *known != id) {
+            signatures.push((id, hex::encode(key.sign(&message)?)));
+        }
+    }
+    signatures.sort();
+    // The signed part is written as it was signed: canonical JSON, whose bytes depend on nothing but the content.
+    let list: Vec<_> = signatures.iter().map(|(id, sig)| format!(r#"{{"keyid":"{id}","sig":"{sig}"}}"#)).collect();
+    let mut file = format!(r#"{{"signatures":[{}],"signed":"#, list.join(",")).into_bytes();
+    file.extend(&message);
+    file.push(b'}');
+    // Read back as a client will: the canonical form of what it reads must be what was signed.
+    let read: Signed<T> = serde_json::from_slice(&file).map_err(|error| internal(error.to_string()))?;
+    match read.signed.canonical_form() {
+        Ok(again) if again == message => Ok(file),
+        _ => Err(internal("it does not read back as what was signed".into())),
+    }
+}
+
+/// A role's JSON file by name and version.
+fn path(layout: &Layout, name: &str, version: u64) -> PathBuf {
+    layout.tuf_metadata().join(format!("{version}.{name}.json"))
+}
+
+fn pin(file: &[u8], version: u64) -> Pin {
+    Pin { version, length: file.len(), sha256: hex::encode(Sha256::digest(file)) }
+}
+
+/// Signs what changed, and what pins it.
+pub(super) fn encode(
+    layout: &Layout,
+    next: &Files,
+    changed: Changed<'_>,
+    signers: &Signers,
+    cosigners: Option<&Signers>,
+) -> Result<HostState> {
+    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    let mut targets = Vec::new();
+    if changed.root {
+        let root = next.root()?;
+        let keys = signers.of("root").chain(cosigners.into_iter().flat_map(|cosigners| cosigners.of("root")));
+        files.push((path(layout, "root", root.header.version), seal::<Root>(roles::root(&root), "root", keys)?));
+    }
+    let mut pins = Vec::new();
+    for name in snapshot_roles(next) {
+        let content = match name.as_str() {
+            "targets" => next.targets()?,
+            delegated => next.delegated(delegated)?.map(|(_, targets)| targets).ok_or_else(|| gone(delegated))?,
+        };
+        let version = content.header.version;
+        let path = path(layout, &name, version);
+        let is_new = if name == "targets" { changed.targets } else { changed.delegated.contains(&name) };
+        let file = if is_new {
+            let sbom_length = |target: &sealift_manifests::Target<'_>| {
+                let path = layout.payload(&target.sbom?);
+                fs::metadata(path).ok().map(|metadata| metadata.len())
+            };
+            let json = roles::targets(&content, sbom_length);
+            for target in content.targets.iter() {
+                let names =
+                    payload_names(&target).into_iter().zip(target.payloads.iter().map(|payload| payload.digest));
+                let sbom = target.sbom.map(|digest| (target_name(&target, "sbom.json"), digest));
+                let listed = names.chain(sbom);
+                targets.extend(
+                    listed.map(|(name, digest)| (layout.tuf_targets().join(format!("{digest}.{name}")), digest)),
+                );
+            }
+            let file = seal::<Targets>(json, &name, signers.of(&name))?;
+            files.push((path, file.clone()));
+            file
+        } else {
+            fs::read(&path).map_err(Error::io("read", &path))?
+        };
+        pins.push((name, pin(&file, version)));
+    }
+    let snapshot = next.snapshot()?;
+    let snapshot_path = path(layout, "snapshot", snapshot.header.version);
+    let snapshot_file = if changed.snapshot {
+        let file = seal::<Snapshot>(roles::snapshot(&snapshot, &pins), "snapshot", signers.of("snapshot"))?;
+        files.push((snapshot_path, file.clone()));
+        file
+    } else {
+        fs::read(&snapshot_path).map_err(Error::io("read", &snapshot_path))?
+    };
+    let pin = pin(&snapshot_file, snapshot.header.version);
+    let timestamp = roles::timestamp(&next.timestamp()?, &pin);
+    let timestamp = seal::<Timestamp>(timestamp, "timestamp", signers.of("timestamp"))?;
+    Ok(HostState { files, targets, timestamp })
+}
+
+fn gone(name: &str) -> Error {
+    Error::failed(format!("the targets of {name} are gone"), "")
+}
