@@ -20,8 +20,6 @@ use crate::state::slot_file::SlotFile;
 const BUFFER: usize = crate::state::slot_file::SECTOR;
 /// Bytes of the image between two resume records: each costs an fsync of the slot.
 const HINT_STEP: u32 = 256 * 1024;
-/// Times a source may fail in a row without a single new byte.
-const MOST_FAILURES: u32 = 6;
 
 /// An installation into files.
 type FileInstall<'b, 's> = Install<'b, &'s mut SlotFile, &'s mut SlotFile, &'s mut HostDecoder, BUFFER>;
@@ -58,10 +56,18 @@ pub struct Installed {
 }
 
 /// How to install.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Preferences {
     /// Take deltas alone.
     pub delta_only: bool,
+    /// Times a source may fail in a row without a single new byte.
+    pub attempts: u32,
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Preferences { delta_only: false, attempts: 6 }
+    }
 }
 
 /// Writes an approved target into the spare slot, and proves it by reading it back. The caller activates it.
@@ -86,139 +92,141 @@ pub async fn install<'b>(
     };
     let slot = state.control().prepare().map_err(Error::refused("the spare slot"))?;
     let choice = choose(Some(running), &*source)?;
-    let result = with_hint(state, approved, &choice, slot, source, progress).await;
+    let mut transfer = Transfer { state, slot, attempts: preferences.attempts, source, progress };
+    let result = transfer.run(approved, &choice).await;
     match result {
         // The running image isn't what its record says: it rots. The whole image doesn't need it.
         Err(Error::Refused { refusal: Refusal::BaseMismatch, .. }) if matches!(choice, Choice::Delta(_)) => {
             warn!("the running image isn't the delta's base: taking the whole image");
-            let choice = choose(None, &*source)?;
-            let verified = with_hint(state, approved, &choice, slot, source, progress).await?;
+            let choice = choose(None, &*transfer.source)?;
+            let verified = transfer.run(approved, &choice).await?;
             Ok((verified, Installed { slot, choice }))
         }
         result => result.map(|verified| (verified, Installed { slot, choice })),
     }
 }
 
-/// Goes on where a resume record says; if that leads to a refusal, once more from the start.
-async fn with_hint<'b>(
-    state: &State,
-    approved: Approved<'b>,
-    choice: &Choice,
+/// What moves a payload into a slot.
+struct Transfer<'a, S, P> {
+    state: &'a State,
     slot: Slot,
-    source: &mut impl PayloadSource,
-    progress: &mut impl Progress,
-) -> Result<VerifiedImage<'b>> {
-    if let Some(hint) = state.records().load(RecordId::Resume)? {
-        match transfer(state, approved, choice, slot, Some(&hint), source, progress).await {
-            Err(Error::Refused { refusal, .. }) => {
-                info!(%refusal, "what an earlier attempt left can't be used: starting over");
-                let dropped = state.records().remove(RecordId::Resume);
-                dropped.map_err(Error::refused("the resume record"))?;
-            }
-            result => return result,
-        }
-    }
-    transfer(state, approved, choice, slot, None, source, progress).await
+    attempts: u32,
+    source: &'a mut S,
+    progress: &'a mut P,
 }
 
-async fn transfer<'b>(
-    state: &State,
-    approved: Approved<'b>,
-    choice: &Choice,
-    slot: Slot,
-    hint: Option<&[u8]>,
-    source: &mut impl PayloadSource,
-    progress: &mut impl Progress,
-) -> Result<VerifiedImage<'b>> {
-    let mut slots = state.slots(true)?;
-    let flusher = SlotFile::open(&state.slot_path(slot), state.config.slot_size, true)?;
-    let (flash, base) = slots.split(slot);
-    let mut decoder = Box::new(HostDecoder::new());
-    let refused = || Error::refused(format!("the payload {}", choice.payload().digest));
-    let mut install: FileInstall<'_, '_> =
-        Install::begin(approved, choice, slot, flash, Some(base), &mut *decoder, hint).map_err(refused())?;
-    if install.next_offset() > 0 {
-        info!(offset = install.next_offset(), "going on where an earlier attempt stood");
-    }
-    pump(state, &mut install, choice, &flusher, source, progress).await?;
-    let verified = install.finish().map_err(refused())?;
-    // What was read back must be what a power cut leaves.
-    flusher.sync()?;
-    Ok(verified)
-}
-
-/// Moves bytes from the source to the installation until it has all.
-async fn pump(
-    state: &State,
-    install: &mut FileInstall<'_, '_>,
-    choice: &Choice,
-    flusher: &SlotFile,
-    source: &mut impl PayloadSource,
-    progress: &mut impl Progress,
-) -> Result<()> {
-    let mut hinted = install.hinted();
-    let mut failures = 0;
-    while install.next_offset() < choice.payload().length {
-        let before = install.next_offset();
-        let pumped = pump_once(state, install, choice, flusher, &mut hinted, failures, source, progress).await;
-        if install.next_offset() != before {
-            failures = 0;
-        }
-        match pumped {
-            Ok(()) => {}
-            Err(error) if error.is_passing() && failures + 1 < MOST_FAILURES => {
-                failures += 1;
-                warn!(%error, failures, "the payload's source failed: asking again");
-                tokio::time::sleep(super::run::backoff(failures, Duration::from_secs(30))).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-#[expect(clippy::too_many_arguments, reason = "one attempt of `pump`, which owns all of it")]
-async fn pump_once(
-    state: &State,
-    install: &mut FileInstall<'_, '_>,
-    choice: &Choice,
-    flusher: &SlotFile,
-    hinted: &mut u32,
-    failures: u32,
-    source: &mut impl PayloadSource,
-    progress: &mut impl Progress,
-) -> Result<()> {
-    let payload = choice.payload();
-    source.start(payload, install.next_offset(), failures).await?;
-    while let Some(chunk) = source.next().await? {
-        let next = install.push(&chunk).map_err(Error::refused(format!("the payload {}", payload.digest)))?;
-        progress.at(choice, install.next_offset()).await?;
-        if install.hinted().saturating_sub(*hinted) >= HINT_STEP {
-            *hinted = install.hinted();
-            // In this order: the record says that the slot has it.
-            flusher.sync()?;
-            let mut record = [0; HINT_RECORD_MAX];
-            if let Some(length) = install.hint(&mut record).map_err(Error::refused("the resume record"))? {
-                state.records().store(RecordId::Resume, record.get(..length).unwrap_or(&record))?;
-            }
-        }
-        match next {
-            Next::More => {}
-            Next::Seek(_) => return Ok(()),
-            // What follows the last byte is the installation's to refuse.
-            Next::Done => {
-                if let Some(more) = source.next().await? {
-                    install.push(&more).map_err(Error::refused(format!("the payload {}", payload.digest)))?;
+impl<S: PayloadSource, P: Progress> Transfer<'_, S, P> {
+    /// Goes on where a resume record says; if that leads to a refusal, once more from the start.
+    async fn run<'b>(&mut self, approved: Approved<'b>, choice: &Choice) -> Result<VerifiedImage<'b>> {
+        if let Some(hint) = self.state.records().load(RecordId::Resume)? {
+            match self.resume(approved, choice, Some(&hint)).await {
+                Err(Error::Refused { refusal, .. }) => {
+                    info!(%refusal, "what an earlier attempt left can't be used: starting over");
+                    let dropped = self.state.records().remove(RecordId::Resume);
+                    dropped.map_err(Error::refused("the resume record"))?;
                 }
-                return Ok(());
+                result => return result,
             }
         }
+        self.resume(approved, choice, None).await
     }
-    if install.next_offset() < payload.length {
-        let problem = format!("it ended after {} of {} bytes", install.next_offset(), payload.length);
-        return Err(Error::Network { what: "fetch the payload".into(), problem });
+
+    async fn resume<'b>(
+        &mut self,
+        approved: Approved<'b>,
+        choice: &Choice,
+        hint: Option<&[u8]>,
+    ) -> Result<VerifiedImage<'b>> {
+        let mut slots = self.state.slots(true)?;
+        let flusher = SlotFile::open(&self.state.slot_path(self.slot), self.state.config.slot_size, true)?;
+        let (flash, base) = slots.split(self.slot);
+        let mut decoder = Box::new(HostDecoder::new());
+        let refused = || Error::refused(about(choice));
+        let mut install: FileInstall<'_, '_> =
+            Install::begin(approved, choice, self.slot, flash, Some(base), &mut *decoder, hint).map_err(refused())?;
+        if install.next_offset() > 0 {
+            info!(offset = install.next_offset(), "going on where an earlier attempt stood");
+        }
+        self.pump(&mut install, choice, &flusher).await?;
+        let verified = install.finish().map_err(refused())?;
+        // What was read back must be what a power cut leaves.
+        flusher.sync()?;
+        Ok(verified)
     }
-    Ok(())
+
+    /// Moves bytes from the source to the installation until it has all.
+    async fn pump(&mut self, install: &mut FileInstall<'_, '_>, choice: &Choice, flusher: &SlotFile) -> Result<()> {
+        let mut failures = 0;
+        while install.next_offset() < choice.payload().length {
+            let before = install.next_offset();
+            let pumped = self.pump_once(install, choice, flusher, failures).await;
+            if install.next_offset() != before {
+                failures = 0;
+            }
+            match pumped {
+                Ok(()) => {}
+                Err(error) if error.is_passing() && failures + 1 < self.attempts => {
+                    failures += 1;
+                    warn!(%error, failures, "the payload's source failed: asking again");
+                    tokio::time::sleep(super::run::backoff(failures, Duration::from_secs(30))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// One attempt: until the source ends, fails, or has to be asked for another part.
+    async fn pump_once(
+        &mut self,
+        install: &mut FileInstall<'_, '_>,
+        choice: &Choice,
+        flusher: &SlotFile,
+        failures: u32,
+    ) -> Result<()> {
+        let payload = choice.payload();
+        let refused = || Error::refused(about(choice));
+        let mut hinted = install.hinted();
+        self.source.start(payload, install.next_offset(), failures).await?;
+        while let Some(chunk) = self.source.next().await? {
+            let next = install.push(&chunk).map_err(refused())?;
+            self.progress.at(choice, install.next_offset()).await?;
+            if install.hinted().saturating_sub(hinted) >= HINT_STEP {
+                hinted = install.hinted();
+                self.keep_hint(install, flusher)?;
+            }
+            match next {
+                Next::More => {}
+                Next::Seek(_) => return Ok(()),
+                // What follows the last byte is the installation's to refuse.
+                Next::Done => {
+                    if let Some(more) = self.source.next().await? {
+                        install.push(&more).map_err(refused())?;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        if install.next_offset() < payload.length {
+            let problem = format!("it ended after {} of {} bytes", install.next_offset(), payload.length);
+            return Err(Error::Network { what: "fetch the payload".into(), problem });
+        }
+        Ok(())
+    }
+
+    /// In this order: the record says that the slot has it.
+    fn keep_hint(&self, install: &FileInstall<'_, '_>, flusher: &SlotFile) -> Result<()> {
+        flusher.sync()?;
+        let mut record = [0; HINT_RECORD_MAX];
+        match install.hint(&mut record).map_err(Error::refused("the resume record"))? {
+            Some(length) => self.state.records().store(RecordId::Resume, record.get(..length).unwrap_or(&record)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn about(choice: &Choice) -> String {
+    format!("the payload {}", choice.payload().digest)
 }
 
 /// The next boot tries a verified image.

@@ -225,6 +225,8 @@ struct Online<'w> {
     execution: u64,
     urls: std::collections::BTreeMap<sealift_jobs::Digest, String>,
     deadline: Instant,
+    /// Where the last attempt went.
+    tried: Option<String>,
     download: Option<Download>,
 }
 
@@ -236,6 +238,7 @@ impl<'w> Online<'w> {
             execution: execution.execution_number,
             urls: document.payloads.clone(),
             deadline: Instant::now() + work.floors.deadline,
+            tried: None,
             download: None,
         }
     }
@@ -256,15 +259,20 @@ impl<'w> Online<'w> {
 impl PayloadSource for Online<'_> {
     async fn start(&mut self, payload: &Payload, offset: u32, attempt: u32) -> Result<()> {
         self.download = None;
-        if attempt > 0 {
+        if attempt == 0 {
+            // The last attempt brought something: its place is as good as before.
+            self.tried = None;
+        } else {
             self.refresh().await;
         }
         let named = self.urls.get(&sealift_jobs::Digest(payload.digest.0)).cloned();
         let own = || self.work.net.own(&format!("/payloads/{}", payload.digest));
+        // The job's URL, and a fresh one as soon as there is one; between two failures the other place.
         let url = match named {
-            Some(url) if attempt.is_multiple_of(2) => url,
+            Some(url) if self.tried.as_ref() != Some(&url) => url,
             _ => own(),
         };
+        self.tried = Some(url.clone());
         let Work { net, floors, .. } = self.work;
         self.download = Some(Download::start(net, &url, offset, payload.length, *floors, self.deadline).await?);
         Ok(())

@@ -39,6 +39,9 @@ pub(super) struct Arguments {
     /// Seconds that a payload may take as a whole.
     #[arg(long, value_name = "SECONDS", default_value_t = Floors::default().deadline.as_secs())]
     deadline: u64,
+    /// Times a payload's source may fail in a row, without a new byte, before the job fails.
+    #[arg(long, value_name = "N", default_value_t = Preferences::default().attempts)]
+    attempts: u32,
     #[command(flatten)]
     hooks: HookArguments,
     /// Reboots the machine after an activation. Then `sealift-device boot` must run early in every boot, before this agent.
@@ -58,7 +61,7 @@ pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
             window: Duration::from_secs(arguments.rate_window.max(1)),
             deadline: Duration::from_secs(arguments.deadline),
         },
-        preferences: Preferences { delta_only: arguments.delta_only },
+        preferences: Preferences { delta_only: arguments.delta_only, attempts: arguments.attempts },
         server: arguments.server,
     };
     let turn = {

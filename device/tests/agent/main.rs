@@ -1,0 +1,11 @@
+//! The agent as its users run it: the real binary against a real server over mutual TLS, honest or hostile.
+
+mod files;
+#[path = "../../../verifier/tests/fleet/mod.rs"]
+mod fleet;
+mod hostile;
+mod jobs;
+mod kill;
+mod server;
+mod update;
+mod world;
