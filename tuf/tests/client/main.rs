@@ -8,6 +8,10 @@ mod downloads;
 mod keys;
 mod limits;
 mod power;
+// The one that the wire format's tests make.
+#[path = "../../../manifests/tests/wire/python.rs"]
+mod python;
+mod python_tuf;
 mod refresh;
 mod repo;
 mod roots;
