@@ -26,8 +26,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             key_ids: KeyIds::default(),
-            // TUF's roots may list keys of schemes that this build has not: such a role waits for a later root.
-            policy: Policy::production().with_unreachable_thresholds(),
+            policy: Policy::production(),
             clock: Clock::System,
             limits: Limits::default(),
             pace: Pace::default(),

@@ -18,6 +18,11 @@ pub trait Authority {
     /// The keys' type.
     type Key: VerificationKey;
 
+    /// Whether the format allows a role that asks for more signatures than it has usable keys, as formats do whose roots
+    /// may list keys of schemes that this build does not know. Nothing is accepted for such a role until a later root
+    /// mends it.
+    const MAY_BE_UNREACHABLE: bool = false;
+
     /// How many distinct keys must sign.
     fn threshold(&self) -> u64;
 

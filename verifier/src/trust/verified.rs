@@ -48,30 +48,22 @@ pub enum Time {
 pub struct Policy {
     allow_example_keys: bool,
     require_clock: bool,
-    allow_unreachable: bool,
 }
 
 impl Policy {
     /// The policy of devices in the field: example keys are refused, a missing clock is not.
     pub const fn production() -> Self {
-        Policy { allow_example_keys: false, require_clock: false, allow_unreachable: false }
+        Policy { allow_example_keys: false, require_clock: false }
     }
 
     /// The policy of a workbench: keys that everybody has are accepted. Never ship it.
     pub const fn development() -> Self {
-        Policy { allow_example_keys: true, require_clock: false, allow_unreachable: false }
+        Policy { allow_example_keys: true, require_clock: false }
     }
 
     /// Refuses to install while no time is known.
     pub const fn with_clock_required(self) -> Self {
         Policy { require_clock: true, ..self }
-    }
-
-    /// Accepts a root that asks more signatures of a role than it has usable keys: nothing is accepted for that role until
-    /// a later root mends it. For formats whose roots may list keys of schemes that this build does not know; a threshold
-    /// of 0 stays refused.
-    pub const fn with_unreachable_thresholds(self) -> Self {
-        Policy { allow_unreachable: true, ..self }
     }
 
     /// Whether a known time is required.
@@ -137,7 +129,7 @@ pub fn check_authority<A: Authority, S: SignerSet>(authority: &A, role: Role, po
             return Err(Error::TooManySigners(role));
         }
     }
-    let unreachable = authority.threshold() > distinct.count() && !policy.allow_unreachable;
+    let unreachable = authority.threshold() > distinct.count() && !A::MAY_BE_UNREACHABLE;
     if authority.threshold() == 0 || unreachable { Err(Error::ThresholdInvalid(role)) } else { Ok(()) }
 }
 
