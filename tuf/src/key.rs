@@ -44,7 +44,9 @@ impl PublicKey {
     pub(crate) fn read(node: &Node<'_>) -> Result<Option<Self>, Malformed> {
         let keytype = node.required("keytype")?.text()?;
         let scheme = node.required("scheme")?.text()?;
-        let public = node.required("keyval")?.required("public")?.text()?;
+        // Other kinds of key have other fields here.
+        let public = node.required("keyval")?.optional("public")?;
+        let Some(public) = public.map(|public| public.text()).transpose()? else { return Ok(None) };
         Ok(match (keytype, scheme) {
             ("ed25519", "ed25519") => hex::decode(public)
                 .ok()
@@ -274,6 +276,9 @@ mod tests {
         assert!(key("ecdsa", "ed25519", ed).is_none());
         assert!(key("ed25519", "ed25519", &ed[2..]).is_none());
         assert!(rsa(EC_PEM).is_none());
+        let keyless =
+            br#"{"keytype": "sigstore-oidc", "scheme": "Fulcio", "keyval": {"identity": "a", "issuer": "b"}}"#;
+        assert_eq!(PublicKey::read(&Node::new(&Json::parse(keyless).unwrap(), "key")), Ok(None));
         assert!(ecdsa(RSA_PEM).is_none());
         assert!(ecdsa("02aa").is_none());
         assert!(ecdsa("-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----").is_none());

@@ -32,4 +32,4 @@ pub use json::Json;
 pub use key::KeyIds;
 pub use repository::{Report, RoleReport, TargetReport, verify_repository};
 pub use store::{DirStore, MemoryStore, Store};
-pub use updater::{Locations, Updater};
+pub use updater::{Locations, TopLevel, Updater};

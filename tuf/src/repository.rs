@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::fetch::{DirFetcher, Fetcher};
 use crate::role::{Edge, Targets};
 use crate::store::MemoryStore;
-use crate::updater::{Locations, Session, Updater};
+use crate::updater::{Locations, Session, TopLevel, Updater};
 
 /// What a repository holds, all of it verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,9 +32,8 @@ pub struct RoleReport {
     pub name: String,
     /// Its version.
     pub version: u64,
-    /// When it expires; `None` for snapshot and timestamp, which the report does not look into. Seconds since
-    /// 1970-01-01T00:00:00Z.
-    pub expires: Option<u64>,
+    /// When it expires: seconds since 1970-01-01T00:00:00Z.
+    pub expires: u64,
 }
 
 /// A verified target file.
@@ -72,26 +71,21 @@ fn verify<F: Fetcher>(fetcher: F, locations: Locations, root: &[u8], config: &Co
     let mut updater = Updater::open(store, fetcher, locations, *config)?;
     let session = updater.session()?.clone();
     let mut report = Report { roles: Vec::new(), targets: Vec::new(), unreachable: Vec::new() };
-    for (role, version) in updater.versions().into_iter().flatten() {
-        let expires = match role {
-            Role::Root => Some(updater.root().expires()),
-            Role::Targets => Some(session.top_level().expires()),
-            _ => None,
-        };
+    for TopLevel { role, version, expires } in updater.top_level().into_iter().flatten() {
         report.roles.push(RoleReport { name: role.name().to_owned(), version, expires });
     }
 
     // Every edge of the graph, once.
-    let mut paths: BTreeSet<String> = session.top_level().targets().map(|(path, _)| path.to_owned()).collect();
+    let mut paths: BTreeSet<String> = session.targets().targets().map(|(path, _)| path.to_owned()).collect();
     let mut seen = BTreeSet::from([Role::Targets.name().to_owned()]);
-    let mut to_visit = edges(Role::Targets.name(), session.top_level(), &session);
+    let mut to_visit = edges(Role::Targets.name(), session.targets(), &session);
     while let Some((delegator, edge)) = to_visit.pop() {
         let role = updater.delegated(&delegator, &edge)?;
         let content = role.content();
         if seen.insert(edge.name.clone()) {
             paths.extend(content.targets().map(|(path, _)| path.to_owned()));
             to_visit.extend(edges(&edge.name, content, &session));
-            let (version, expires) = (content.version(), Some(content.expires()));
+            let (version, expires) = (content.version(), content.expires());
             report.roles.push(RoleReport { name: edge.name, version, expires });
         }
     }

@@ -64,18 +64,35 @@ pub struct Updater<F, S> {
     edges: BTreeMap<(String, String), Arc<Trusted<Targets>>>,
 }
 
+/// A top-level role that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopLevel {
+    /// Which role.
+    pub role: Role,
+    /// Its version.
+    pub version: u64,
+    /// When it expires: seconds since 1970-01-01T00:00:00Z.
+    pub expires: u64,
+}
+
+impl TopLevel {
+    fn of(facts: &impl RoleFacts) -> Self {
+        TopLevel { role: facts.role(), version: facts.version(), expires: facts.expires() }
+    }
+}
+
 /// The state that look-ups see.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     time: Time,
-    versions: (u64, u64, u64),
+    top_level: [TopLevel; 4],
     snapshot: Trusted<Snapshot>,
     targets: Trusted<Targets>,
 }
 
 impl Session {
     /// The top-level targets.
-    pub(crate) fn top_level(&self) -> &Targets {
+    pub(crate) fn targets(&self) -> &Targets {
         self.targets.content()
     }
 
@@ -129,12 +146,9 @@ impl<F: Fetcher, S: Store> Updater<F, S> {
         self.root.content()
     }
 
-    /// The versions of root, timestamp, snapshot and targets, once refreshed.
-    pub fn versions(&self) -> Option<[(Role, u64); 4]> {
-        let session = self.session.as_ref()?;
-        let (timestamp, snapshot, targets) = session.versions;
-        let root = self.root.content().version();
-        Some([(Role::Root, root), (Role::Timestamp, timestamp), (Role::Snapshot, snapshot), (Role::Targets, targets)])
+    /// Version and expiry of the four top-level roles, once refreshed: seconds since 1970-01-01T00:00:00Z.
+    pub fn top_level(&self) -> Option<[TopLevel; 4]> {
+        self.session.as_ref().map(|session| session.top_level)
     }
 
     fn fetch_metadata(&self, file: &str, most: u64) -> Result<Vec<u8>, Error> {

@@ -11,7 +11,7 @@ use sealift_verifier::trust::format::{
 };
 use sealift_verifier::trust::{Floor, Remembered, Time};
 
-use super::{Session, Trusted, Updater, check};
+use super::{Session, TopLevel, Trusted, Updater, check};
 use crate::authority::KeySet;
 use crate::config::Clock;
 use crate::error::{Error, FetchError};
@@ -37,8 +37,13 @@ impl<F: Fetcher, S: Store> Updater<F, S> {
         let timestamp = self.update_timestamp(time)?;
         let snapshot = self.update_snapshot(&timestamp, time)?;
         let targets = self.update_targets(&snapshot, time)?;
-        let versions = (timestamp.content().version(), snapshot.content().version(), targets.content().version());
-        self.session = Some(Session { time, versions, snapshot, targets });
+        let top_level = [
+            TopLevel::of(self.root.content()),
+            TopLevel::of(timestamp.content()),
+            TopLevel::of(snapshot.content()),
+            TopLevel::of(targets.content()),
+        ];
+        self.session = Some(Session { time, top_level, snapshot, targets });
         Ok(())
     }
 

@@ -26,11 +26,11 @@ impl<F: Fetcher, S: Store> Updater<F, S> {
     pub(crate) fn find(&mut self, path: &str) -> Result<Option<(String, TargetFile)>, Error> {
         let session = self.session()?;
         let top = Role::Targets.name().to_owned();
-        if let Some(target) = session.top_level().target(path) {
+        if let Some(target) = session.targets().target(path) {
             return Ok(Some((top, target.clone())));
         }
         let mut to_visit = Vec::new();
-        push(&mut to_visit, &top, session.top_level().edges_for(path));
+        push(&mut to_visit, &top, session.targets().edges_for(path));
         // What is visited is known by its name, so that a cycle ends (5.6.7.1).
         let mut visited = BTreeSet::from([top]);
         while let Some((delegator, edge)) = to_visit.pop() {
