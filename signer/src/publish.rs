@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealift_manifests::{DelegatedMeta, Header, List, Meta, Role, Snapshot, Timestamp};
+use sealift_manifests::{DelegatedMeta, Header, List, Meta, Role, Snapshot, Timestamp, sha256};
 
 use crate::error::{Error, Result};
 use crate::project::Project;
@@ -23,6 +23,8 @@ pub struct Changes {
     pub delegated: BTreeMap<String, Vec<u8>>,
     /// Delegated roles that are no more.
     pub removed: BTreeSet<String>,
+    /// Payloads and bills of materials that the new targets list.
+    pub payloads: Vec<Vec<u8>>,
     /// Whether the snapshot is signed anew though nothing in it changed.
     pub renew_snapshot: bool,
 }
@@ -118,9 +120,13 @@ pub fn publish(
         delegated: &delegated,
         snapshot: new_snapshot,
     };
-    let host = tuf::encode(transaction.layout(), &next, changed, signers, changes.root_cosigners.as_ref())?;
+    let made = changes.payloads.iter().map(|bytes| (sha256(bytes), bytes.len() as u64)).collect();
+    let host = tuf::encode(transaction.layout(), &next, changed, &made, signers, changes.root_cosigners.as_ref())?;
 
     // What nothing points at yet first; a root before the timestamp that its keys may sign; the timestamp last.
+    for bytes in &changes.payloads {
+        transaction.put_payload(bytes)?;
+    }
     if changed.targets {
         transaction.put_role(Role::Targets, next.targets()?.header.version, &next.targets)?;
     }

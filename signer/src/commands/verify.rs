@@ -60,6 +60,7 @@ pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
             Error::input(path, "no repository: it has no metadata/1.root", "name a repository directory")
         })?;
         files.verify(&trusted, &policy, time)?;
+        check_trusted(&files, &trusted)?;
         let payloads = check_payloads(&files, &layout)?;
         return accepted(path, "repository", &files, payloads, options.no_clock);
     }
@@ -71,7 +72,9 @@ pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
     if let Some(envelope) = single {
         return role(path, &file, &envelope, &trusted, &policy, time);
     }
-    let files = Files::of_bundle(bundle, path)?;
+    let mut files = Files::of_bundle(bundle, path)?;
+    // A bundle for devices that have the newest root carries none.
+    files.roots.insert(0, trusted.clone());
     files.verify(&trusted, &policy, time)?;
     let mut carried = 0;
     for payload in payloads {
@@ -86,6 +89,19 @@ pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
         carried += 1;
     }
     accepted(path, if carried > 0 { "install file" } else { "update bundle" }, &files, carried, options.no_clock)
+}
+
+/// The repository's own copy of the trusted root is that root: a device that trusts it never asks for it, others do.
+fn check_trusted(files: &Files, trusted: &[u8]) -> Result<()> {
+    let version = |file| Some(Root::decode(Envelope::decode(file).ok()?.payload).ok()?.header.version);
+    let wanted = version(trusted);
+    match files.roots.iter().find(|file| version(file) == wanted) {
+        Some(copy) if copy != trusted => Err(refused(
+            &format!("metadata/{}.root", wanted.unwrap_or_default()),
+            sealift_verifier::Error::HashMismatch(Role::Root),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Every target with the digests of its payloads and bill of materials.

@@ -52,7 +52,7 @@ pub struct Created {
     pub image: image::Image,
     /// Its SHA-256.
     pub image_digest: Digest,
-    /// The payloads, as listed.
+    /// The payloads, as listed; their bytes are in the repository.
     pub payloads: Vec<Made>,
     /// The delegated role that signed it.
     pub delegation: String,
@@ -125,13 +125,11 @@ pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created>
     let payload = delegated_payload(project, delegation, following(file_version, Role::Targets)?, &targets, now)?;
     drop(targets);
 
-    for made in &made {
-        transaction.put_payload(&made.bytes)?;
-    }
-    if let Some(sbom) = &sbom {
-        transaction.put_payload(sbom)?;
-    }
-    let changes = Changes { delegated: [(delegation.to_owned(), payload)].into(), ..Changes::default() };
+    let changes = Changes {
+        delegated: [(delegation.to_owned(), payload)].into(),
+        payloads: made.iter_mut().map(|made| std::mem::take(&mut made.bytes)).chain(sbom).collect(),
+        ..Changes::default()
+    };
     let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
     let delegation = delegation.to_owned();
     Ok(Created { target: digest, image, image_digest, payloads: made, delegation, dropped, files })

@@ -4,9 +4,9 @@
 //! An act that was interrupted before that leaves files that no timestamp names; the next act removes them.
 
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sealift_manifests::{Digest, Envelope, Meta, Role, Snapshot, Targets, sha256};
+use sealift_manifests::{Digest, Envelope, Meta, Role, Snapshot, sha256};
 
 use super::files::Files;
 use super::place::{TEMPORARY, sync_folder, write_atomic};
@@ -81,7 +81,7 @@ impl Transaction {
         write_atomic(&self.layout.timestamp(), timestamp)
     }
 
-    /// Removes temporary files, and metadata above the committed versions: only an interrupted act can have left those.
+    /// Removes what only an interrupted act can have left: temporary files, and metadata that was never part of a state.
     fn clean(&self) -> Result<()> {
         let folders =
             [self.layout.metadata(), self.layout.payloads(), self.layout.tuf_metadata(), self.layout.tuf_targets()];
@@ -90,39 +90,38 @@ impl Transaction {
         }
         // A damaged repository is reported by whoever reads it next; nothing is removed from one.
         let Ok(Some(files)) = Files::of_directory(&self.layout) else { return Ok(()) };
-        let (Ok(snapshot), Ok(targets)) = (files.snapshot(), files.targets()) else { return Ok(()) };
-        remove_where(&self.layout.metadata(), |_, path| {
-            let committed = |name: Option<&str>| match name {
-                None => Some(targets.header.version),
-                Some(name) => snapshot.delegated(name).map(|meta| meta.version),
-            };
-            match version_in(path) {
-                Some((Role::Snapshot, _, version)) => version > snapshot.header.version,
-                Some((Role::Targets, name, version)) => version > committed(name.as_deref()).unwrap_or(0),
-                _ => false,
+        let Ok(committed) = files.snapshot().map(|snapshot| snapshot.header.version) else { return Ok(()) };
+        let metadata = self.layout.metadata();
+        // A snapshot above the committed one was never named by a timestamp, and a targets file that no snapshot pins was
+        // never part of a state. What was part of one stays: it is the repository's history.
+        let mut pinned = Vec::new();
+        remove_where(&metadata, |_, path| {
+            let Some(file) = read_as(path, "snapshot") else { return false };
+            let Some(snapshot) = snapshot_in(&file) else { return false };
+            if snapshot.header.version > committed {
+                return true;
             }
+            pinned.push(snapshot.targets.digest);
+            pinned.extend(snapshot.delegated.iter().map(|entry| entry.meta.digest));
+            false
+        })?;
+        remove_where(&metadata, |_, path| {
+            let Some(file) = read_as(path, "targets") else { return false };
+            !pinned.contains(&sha256(&file))
         })
     }
 }
 
-/// Role, name and version that a snapshot or targets file says it has.
-fn version_in(path: &PathBuf) -> Option<(Role, Option<String>, u64)> {
-    if !path.extension().is_some_and(|extension| extension == "snapshot" || extension == "targets") {
-        return None;
-    }
-    let file = fs::read(path).ok()?;
-    let payload = Envelope::decode(&file).ok()?.payload;
-    match Role::peek(payload).ok()? {
-        Role::Snapshot => Some((Role::Snapshot, None, Snapshot::decode(payload).ok()?.header.version)),
-        Role::Targets => {
-            let targets = Targets::decode(payload).ok()?;
-            Some((Role::Targets, targets.name.map(str::to_owned), targets.header.version))
-        }
-        _ => None,
-    }
+/// The content of a file with this extension.
+fn read_as(path: &Path, extension: &str) -> Option<Vec<u8>> {
+    path.extension().is_some_and(|found| found == extension).then(|| fs::read(path).ok())?
 }
 
-fn remove_where(folder: &Path, left_over: impl Fn(&str, &PathBuf) -> bool) -> Result<()> {
+fn snapshot_in(file: &[u8]) -> Option<Snapshot<'_>> {
+    Snapshot::decode(Envelope::decode(file).ok()?.payload).ok()
+}
+
+fn remove_where(folder: &Path, mut left_over: impl FnMut(&str, &Path) -> bool) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
     let mut removed = false;
     for entry in entries {

@@ -9,7 +9,7 @@ mod roles;
 #[cfg(feature = "tuf-json")]
 mod sign;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -68,19 +68,21 @@ fn is_kept(layout: &Layout, files: &Files) -> bool {
     first || layout.tuf_metadata().join("timestamp.json").exists()
 }
 
-/// Signs the host encoding of `next`. `None` when the repository has none.
+/// Signs the host encoding of `next`. `made` are the lengths of payloads that are not written yet. `None` when the repository
+/// has no host encoding.
 #[cfg(feature = "tuf-json")]
 pub fn encode(
     layout: &Layout,
     next: &Files,
     changed: Changed<'_>,
+    made: &BTreeMap<Digest, u64>,
     signers: &Signers,
     cosigners: Option<&Signers>,
 ) -> Result<Option<HostState>> {
     if !is_kept(layout, next) {
         return Ok(None);
     }
-    sign::encode(layout, next, changed, signers, cosigners).map(Some)
+    sign::encode(layout, next, changed, made, signers, cosigners).map(Some)
 }
 
 /// This build writes none, and refuses to let one grow stale.
@@ -89,6 +91,7 @@ pub fn encode(
     layout: &Layout,
     _next: &Files,
     _changed: Changed<'_>,
+    _made: &BTreeMap<Digest, u64>,
     _signers: &Signers,
     _cosigners: Option<&Signers>,
 ) -> Result<Option<HostState>> {

@@ -1,9 +1,11 @@
 //! Signing TUF's JSON. `tough`'s types read what we built and write its canonical form, so that what is signed is what a
 //! TUF library makes of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use sealift_manifests::Digest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -75,6 +77,7 @@ pub(super) fn encode(
     layout: &Layout,
     next: &Files,
     changed: Changed<'_>,
+    made: &BTreeMap<Digest, u64>,
     signers: &Signers,
     cosigners: Option<&Signers>,
 ) -> Result<HostState> {
@@ -96,8 +99,9 @@ pub(super) fn encode(
         let is_new = if name == "targets" { changed.targets } else { changed.delegated.contains(&name) };
         let file = if is_new {
             let sbom_length = |target: &sealift_manifests::Target<'_>| {
-                let path = layout.payload(&target.sbom?);
-                fs::metadata(path).ok().map(|metadata| metadata.len())
+                let digest = target.sbom?;
+                let stored = || fs::metadata(layout.payload(&digest)).ok().map(|metadata| metadata.len());
+                made.get(&digest).copied().or_else(stored)
             };
             let json = roles::targets(&content, sbom_length);
             for target in content.targets.iter() {
