@@ -1,6 +1,7 @@
 //! The `sealift-server` command line.
 
 mod devices;
+mod jobs;
 mod output;
 mod publish;
 mod rollout;
@@ -48,6 +49,9 @@ enum Command {
     /// Create, watch and cancel rollouts.
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+    /// Create and look at single jobs, with any document.
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
     /// Enrol, list, show and revoke devices.
     #[command(subcommand)]
     Devices(devices::Devices),
@@ -156,6 +160,7 @@ impl Cli {
                 Command::Publish(publish) => publish.run().await,
                 Command::Releases(releases) => releases.run().await,
                 Command::Rollout(rollout) => rollout.run().await,
+                Command::Jobs(jobs) => jobs.run().await,
                 Command::Devices(devices) => devices.run().await,
                 Command::Groups(groups) => groups.run().await,
             }
@@ -174,6 +179,7 @@ impl Command {
             Self::Publish(publish) => publish.common.json,
             Self::Releases(releases) => releases.common.json,
             Self::Rollout(rollout) => rollout.common().json,
+            Self::Jobs(jobs) => jobs.common().json,
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,
         }

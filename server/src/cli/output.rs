@@ -45,7 +45,9 @@ pub(super) fn time(seconds: u64) -> String {
 /// Prints an error, as JSON on stdout when that was asked for and in words on stderr always.
 pub(super) fn failure(failure: &Failure, as_json: bool) -> ExitCode {
     if as_json {
-        json(&serde_json::json!({ "error": failure.message, "code": failure.code, "exit": failure.exit }));
+        json(
+            &serde_json::json!({ "error": { "code": failure.code, "message": failure.message, "exit": failure.exit } }),
+        );
     }
     eprintln!("sealift-server: {}", failure.message);
     ExitCode::from(failure.exit)

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::endpoint::{ApiError, App, json_body};
 use crate::intake::{self, IntakeError};
-use crate::jobs;
+use crate::jobs::{self, CreateJob, JobOverview};
 use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, Thing};
 use crate::registry::{self, GroupOverview};
 use crate::rollout::document::Locations;
@@ -104,6 +104,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/devices/{thing}", get(device))
         .route("/v1/devices/{thing}/revoke", post(revoke))
         .route("/v1/groups", get(groups).post(create_group))
+        .route("/v1/jobs", get(list_jobs).post(create_job))
+        .route("/v1/jobs/{job}/cancel", post(cancel_job))
         .route("/v1/releases", get(releases))
         .route("/v1/rollouts", get(rollouts).post(create_rollout))
         .route("/v1/rollouts/{name}", get(rollout_status))
@@ -196,6 +198,39 @@ async fn create_group(State(app): State<Arc<App>>, body: Body) -> Result<Json<se
     let ask: NewGroup = json_body(body, BODY_MAX, app.limits.body).await?;
     registry(&app, registry::Request::CreateGroup(ask.name.clone())).await?;
     Ok(Json(serde_json::json!({ "name": ask.name })))
+}
+
+async fn job_machine(app: &App, request: jobs::Request) -> Result<Vec<JobOverview>, ApiError> {
+    match app.engine.jobs(request).await? {
+        jobs::Response::Created(job, _) | jobs::Response::Job(job) => Ok(vec![*job]),
+        jobs::Response::Jobs(jobs) => Ok(jobs),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn single(mut jobs: Vec<JobOverview>) -> Result<Json<JobOverview>, ApiError> {
+    let missing = || ApiError::new(ErrorCode::InternalError, "the Jobs machine answered another question");
+    jobs.pop().map(Json).ok_or_else(missing)
+}
+
+async fn create_job(State(app): State<Arc<App>>, body: Body) -> Result<Json<JobOverview>, ApiError> {
+    let create: CreateJob = json_body(body, BODY_MAX, app.limits.body).await?;
+    single(job_machine(&app, jobs::Request::Create(create)).await?)
+}
+
+async fn list_jobs(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<Vec<JobOverview>>, ApiError> {
+    Ok(Json(job_machine(&app, jobs::Request::Jobs { after: page.after, limit: PAGE_MAX }).await?))
+}
+
+async fn cancel_job(
+    State(app): State<Arc<App>>,
+    Path(job): Path<String>,
+    body: Body,
+) -> Result<Json<JobOverview>, ApiError> {
+    let ask: Cancel = json_body(body, BODY_MAX, app.limits.body).await?;
+    let id = job.parse().map_err(|e: sealift_jobs::NameError| invalid(e))?;
+    let cancel = jobs::CancelJob { id, force: ask.force, comment: Some(ask.comment) };
+    single(job_machine(&app, jobs::Request::Cancel(cancel)).await?)
 }
 
 /// The rollouts of this server.

@@ -110,7 +110,7 @@ fn refused(spoil: impl FnOnce(&mut Maker, &Path), code: &str) {
     maker.write(&folder);
     spoil(&mut maker, &folder);
     let (said, exit) = publish(&home.path().join("state"), &folder);
-    assert_eq!((said["code"].as_str(), exit), (Some(code), 3), "{said}");
+    assert_eq!((said["error"]["code"].as_str(), exit), (Some(code), 3), "{said}");
     assert_eq!((current(&home), stored(&home)), (before, files), "nothing was written");
 }
 
@@ -204,7 +204,7 @@ fn a_rollback_is_refused_role_by_role() {
             maker.fleet.timestamp_version = 4;
         }
         let (said, exit) = publish_made(&home, &maker);
-        assert_eq!((said["code"].as_str(), exit), (Some("SL-401"), 3), "{said}");
+        assert_eq!((said["error"]["code"].as_str(), exit), (Some("SL-401"), 3), "{said}");
     }
 }
 
@@ -215,7 +215,7 @@ fn another_content_under_a_version_that_was_published_is_refused() {
     publish_made(&home, &maker);
     maker.fleet.issued += 1;
     let (said, exit) = publish_made(&home, &maker);
-    assert_eq!((said["code"].as_str(), exit), (Some("SL-402"), 3), "{said}");
+    assert_eq!((said["error"]["code"].as_str(), exit), (Some("SL-402"), 3), "{said}");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn another_repository_is_refused_for_good() {
     other.roots = vec![other.fleet.root()];
     let (said, exit) = publish_made(&home, &other);
     assert_eq!(exit, 3, "{said}");
-    assert!(said["error"].as_str().unwrap().contains("1.root"));
+    assert!(said["error"]["message"].as_str().unwrap().contains("1.root"));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_target_outside_its_delegation_is_refused() {
         let folder = home.path().join("release");
         maker.write_files(&folder, &files);
         let (said, exit) = publish(&home.path().join("state"), &folder);
-        assert_eq!((said["code"].as_str(), exit), (Some(code), 3), "{said}");
+        assert_eq!((said["error"]["code"].as_str(), exit), (Some(code), 3), "{said}");
     }
 }
 
@@ -267,7 +267,7 @@ fn published_example_keys_are_refused_outside_development() {
     maker.fleet.roles[1] = Keyring { threshold: 1, keys: vec![ed25519_dalek::SigningKey::from_bytes(seed)] };
     maker.roots = vec![maker.fleet.root()];
     let (said, exit) = publish_made(&home, &maker);
-    assert_eq!((said["code"].as_str(), exit), (Some("SL-203"), 3), "{said}");
+    assert_eq!((said["error"]["code"].as_str(), exit), (Some("SL-203"), 3), "{said}");
     let folder = home.path().join("release");
     maker.write(&folder);
     let state = home.path().join("state");
@@ -288,19 +288,19 @@ fn what_is_missing_or_unusable_is_named_with_its_own_exit_code() {
     std::fs::remove_file(&timestamp).unwrap();
     let (said, exit) = publish(&state, &folder);
     assert_eq!(exit, 4);
-    assert!(said["error"].as_str().unwrap().contains("metadata/timestamp"), "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("metadata/timestamp"), "{said}");
     std::fs::write(&timestamp, vec![0; 1 << 20]).unwrap();
     assert_eq!(publish(&state, &folder).1, 4, "too large to be metadata");
     std::fs::write(&timestamp, b"").unwrap();
     let (said, exit) = publish(&state, &folder);
     assert_eq!(exit, 3, "{said}");
-    assert!(said["code"].as_str().unwrap().starts_with("SL-1"), "malformed: {said}");
+    assert!(said["error"]["code"].as_str().unwrap().starts_with("SL-1"), "malformed: {said}");
     std::fs::write(&timestamp, kept).unwrap();
     let payload = std::fs::read_dir(folder.join("payloads")).unwrap().next().unwrap().unwrap().path();
     std::fs::remove_file(&payload).unwrap();
     let (said, exit) = publish(&state, &folder);
     assert_eq!(exit, 4);
-    assert!(said["error"].as_str().unwrap().contains("payloads"), "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("payloads"), "{said}");
     assert_eq!(run(&["publish", "--state", state.to_str().unwrap()]).status.code(), Some(2), "no --release");
 }
 
@@ -395,8 +395,8 @@ fn of_racing_publishers_one_wins_and_the_others_are_told() {
         assert_eq!(current(&home).unwrap(), winner);
         for (said, exit) in exits.iter().filter(|(_, exit)| *exit != 0) {
             // Too late by a hair (the race was lost) or by more (it is a second content under one version by now).
-            let text = said["error"].as_str().unwrap();
-            assert!((*exit == 1 && text.contains("another publisher")) || said["code"] == "SL-402", "{said}");
+            let text = said["error"]["message"].as_str().unwrap();
+            assert!((*exit == 1 && text.contains("another publisher")) || said["error"]["code"] == "SL-402", "{said}");
         }
         maker.fleet = {
             let mut f = maker.fleet.clone();

@@ -85,7 +85,7 @@ fn wrong_use_says_what_is_right() {
     let elsewhere = home.path().join("nowhere");
     let (said, exit) = run_json(&["groups", "list", "--state", elsewhere.to_str().unwrap()]);
     assert_eq!(exit, 1);
-    assert!(said["error"].as_str().unwrap().contains("no sealift-server runs"), "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("no sealift-server runs"), "{said}");
 }
 
 #[test]
@@ -97,6 +97,7 @@ fn every_example_in_the_help_is_understood() {
         &["publish", "--help"],
         &["rollout", "create", "--help"],
         &["devices", "token", "--help"],
+        &["jobs", "create", "--help"],
     ] {
         let output = run(command);
         let text = String::from_utf8(output.stdout).unwrap();

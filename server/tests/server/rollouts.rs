@@ -27,7 +27,7 @@ fn wishes_that_cannot_be_met_are_refused_before_anything_is_made() {
     let refused = |arguments: &[&str], word: &str| {
         let (said, exit) = server.json(&[&["rollout", "create"], arguments].concat());
         assert_eq!(exit, 2, "{arguments:?}: {said}");
-        assert!(said["error"].as_str().unwrap().contains(word), "{arguments:?}: {said}");
+        assert!(said["error"]["message"].as_str().unwrap().contains(word), "{arguments:?}: {said}");
     };
     refused(&["--release", "1.0", "--group", "canary"], "nothing is published");
     publish(&server, &Maker::default());
@@ -59,7 +59,7 @@ fn a_cancelled_rollout_reaches_nobody_else_and_is_not_started_again_by_accident(
     assert_eq!(waiting.start_next(), Value::Null);
     let (said, exit) = server.json(&create);
     assert_eq!(exit, 2);
-    assert!(said["error"].as_str().unwrap().contains("--name"), "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("--name"), "{said}");
     server.ok(&["rollout", "cancel", &name, "--force"]);
     let refused = at_it.update(&job, &json!({"status": "SUCCEEDED"}));
     assert_eq!(refused.json()["executionState"]["status"], "CANCELED");
@@ -122,7 +122,7 @@ fn a_target_of_two_products_with_one_version_has_to_be_named_exactly() {
     let device = Device::enrol(&server, "a", "canary");
     let (said, exit) = server.json(&["rollout", "create", "--release", "1.0", "--group", "canary"]);
     assert_eq!(exit, 2);
-    assert!(said["error"].as_str().unwrap().contains("--target"), "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("--target"), "{said}");
     server.ok(&["rollout", "create", "--release", "1.0", "--product", "toaster", "--group", "canary"]);
     let document = device.start_next()["jobDocument"].as_str().unwrap().to_owned();
     assert!(document.contains("\"product\":\"toaster\""), "{document}");
@@ -153,4 +153,27 @@ fn a_job_document_keeps_to_awss_bound_whatever_the_repository_holds() {
         sizes.push(document.bundle.unwrap().len());
     }
     assert!(sizes[8] > sizes[0] && sizes[9] < sizes[8], "{sizes:?}");
+}
+
+/// The owner of the job queue can say what he likes: it arrives as it is, and is a hint.
+#[test]
+fn a_single_job_carries_any_document_and_is_cancelled_by_itself() {
+    let (home, server, _) = with_release();
+    let device = Device::enrol(&server, "a", "canary");
+    let path = home.path().join("document.json");
+    let file = path.to_str().unwrap();
+    let create = ["jobs", "create", "--id", "probe-1", "--document", file, "--thing", "a"];
+    assert_eq!(server.json(&create).1, 4, "no such file");
+    std::fs::write(&path, "not json").unwrap();
+    assert_eq!(server.json(&create).1, 4);
+    std::fs::write(&path, json!({"x": "y".repeat(33_000)}).to_string()).unwrap();
+    assert_eq!(server.json(&create).1, 4, "too long");
+    std::fs::write(&path, r#"{"at":"${sealift:origin}/x"}"#).unwrap();
+    assert_eq!(server.ok(&create)[0]["id"], "probe-1");
+    assert_eq!(device.start_next()["jobDocument"], r#"{"at":"https://localhost/x"}"#);
+    std::fs::write(&path, "{}").unwrap();
+    assert_eq!(server.json(&create).1, 2, "another document under the same id");
+    let cancelled = server.ok(&["jobs", "cancel", "probe-1", "--force"]);
+    assert_eq!(cancelled[0]["status"], "CANCELED");
+    assert_eq!(server.ok(&["jobs", "list"]).as_array().unwrap().len(), 1);
 }
