@@ -107,10 +107,8 @@ impl JobService for LocalJobs {
     }
 
     async fn group_size(&self, group: &GroupName) -> Result<Option<u64>, ServiceError> {
-        match self.registry(registry::Request::Groups).await? {
-            Some(registry::Response::Groups(groups)) => {
-                Ok(groups.into_iter().find(|g| g.name == *group).map(|g| g.things))
-            }
+        match self.registry(registry::Request::Group(group.clone())).await? {
+            Some(registry::Response::Group(found)) => Ok(found.map(|group| group.things)),
             _ => Ok(None),
         }
     }
