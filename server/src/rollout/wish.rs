@@ -63,7 +63,7 @@ impl NewRollout {
             return Ok((find_target(catalog, &meant)?, plan.clone()));
         }
         let target = find_target(catalog, self)?;
-        if self.group.is_some() == !self.things.is_empty() {
+        if self.group.is_some() != self.things.is_empty() {
             return Err(RolloutError::Targets(
                 "name one --group, or one --thing or more; a plan file takes waves".into(),
             ));
