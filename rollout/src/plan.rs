@@ -208,11 +208,7 @@ impl Plan {
         format!("sealift-{hex}-{:08x}-w{wave:02}-a{attempt:02}", self.seed() as u32)
     }
 
-    /// Checks a plan that wasn't read by [`from_toml`](Self::from_toml).
-    ///
-    /// # Errors
-    /// [`PlanError::Field`] names what is wrong.
-    pub fn check(&self) -> Result<(), PlanError> {
+    fn check(&self) -> Result<(), PlanError> {
         if self.waves.is_empty() {
             return refuse("wave", "a plan needs at least one wave");
         }

@@ -1,18 +1,15 @@
 //! `sealift-server rollout`.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use sealift_jobs::{Digest, ExecutionStatus, GroupName, ThingName};
 
-use sealift_rollout::plan::Plan;
-
-use super::{BAD_FILE, Common, FAILED, Failure, REFUSED, output};
+use super::{Common, FAILED, Failure, REFUSED, output};
 use crate::control::Client;
-use crate::rollout::overview::{Overview, Status};
+use crate::rollout::decide::State;
 use crate::rollout::proof::Proven;
-use crate::rollout::{Change, NewRollout};
+use crate::rollout::{NewRollout, Overview, Status};
 
 /// Pause between two looks while waiting.
 const LOOK: Duration = Duration::from_millis(200);
@@ -20,22 +17,13 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Create, watch and cancel rollouts.
 #[derive(Debug, Subcommand)]
 pub(super) enum Rollout {
-    /// Bring a published target to the devices of a group, or to named devices.
+    /// Bring a published target to the devices of groups.
     Create(Create),
-    /// Start the rollout that a plan file describes, wave by wave.
-    Start(Start),
     /// Show a rollout device by device: what the job says, and what the device proved.
     Status(Show),
     /// List rollouts.
     List(List),
-    /// Start no further wave, and take out devices that haven't started yet.
-    Pause(Pause),
-    /// Go on after a pause.
-    Resume(Named),
-    /// Approve the step after a wave.
-    Approve(Approve),
-    /// End a rollout.
-    #[command(alias = "abort")]
+    /// Stop a rollout.
     Cancel(Cancel),
 }
 
@@ -43,7 +31,7 @@ pub(super) enum Rollout {
 #[command(after_help = "\
 Examples:
   sealift-server rollout create --state ./state --release 1.1.0 --group canary
-  sealift-server rollout create --state ./state --product thermostat --release 1.1.0 --group eu
+  sealift-server rollout create --state ./state --product thermostat --release 1.1.0 --group eu --group us
   sealift-server rollout create --state ./state --target 9f86d081... --thing dev-7
 
 The same command again finds the rollout there (\"created\": false) and makes no second one.")]
@@ -59,9 +47,9 @@ pub(super) struct Create {
     /// The product, when several have that version.
     #[arg(long, value_name = "PRODUCT")]
     product: Option<String>,
-    /// The group whose devices get it.
-    #[arg(long, value_name = "GROUP", required_unless_present = "things", conflicts_with = "things")]
-    group: Option<GroupName>,
+    /// A group whose devices get it; may be repeated.
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<GroupName>,
     /// A device that gets it; may be repeated.
     #[arg(long = "thing", value_name = "THING")]
     things: Vec<ThingName>,
@@ -74,63 +62,6 @@ pub(super) struct Create {
     /// Further tries for a device that failed or ran out of time.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     retries: u32,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  sealift-server rollout start --state ./state plan.toml
-  sealift-server rollout start --state ./state plan.toml --name spring
-
-A plan names product, version and waves, for example:
-  product = \"thermostat\"
-  version = \"1.1.0\"
-  [[wave]]
-  name = \"canary\"
-  group = \"canary\"
-  gate = { success-ratio = 0.95, min-finished = 3, soak = \"24h\", approval = true }
-  [[wave]]
-  name = \"everyone\"
-  percent = 100
-`rate` is AWS's: the local server tells all devices of a wave at once, and they come when they come.")]
-pub(super) struct Start {
-    #[command(flatten)]
-    common: Common,
-    /// The plan file (TOML).
-    plan: PathBuf,
-    /// A name; without one it follows from product, version and plan.
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Named {
-    #[command(flatten)]
-    common: Common,
-    /// The rollout's name.
-    name: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Pause {
-    #[command(flatten)]
-    common: Common,
-    /// The rollout's name.
-    name: String,
-    /// Why.
-    #[arg(long, default_value = "paused by an operator", value_name = "TEXT")]
-    comment: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Approve {
-    #[command(flatten)]
-    common: Common,
-    /// The rollout's name.
-    name: String,
-    /// The wave that is done, counted from 1.
-    #[arg(long, value_name = "N")]
-    wave: usize,
 }
 
 #[derive(Debug, Args)]
@@ -171,10 +102,6 @@ impl Rollout {
     pub(super) fn common(&self) -> &Common {
         match self {
             Self::Create(create) => &create.common,
-            Self::Start(start) => &start.common,
-            Self::Pause(pause) => &pause.common,
-            Self::Resume(named) => &named.common,
-            Self::Approve(approve) => &approve.common,
             Self::Status(show) => &show.common,
             Self::List(list) => &list.common,
             Self::Cancel(cancel) => &cancel.common,
@@ -185,19 +112,9 @@ impl Rollout {
         let client = Client::new(&self.common().state);
         match self {
             Self::Create(create) => create.run(&client).await,
-            Self::Start(start) => start.run(&client).await,
-            Self::Pause(Pause { common, name, comment }) => {
-                change(&client, &common, &name, &Change::Pause { comment }).await
-            }
-            Self::Resume(Named { common, name }) => change(&client, &common, &name, &Change::Resume).await,
-            Self::Approve(Approve { common, name, wave }) => {
-                change(&client, &common, &name, &Change::Approve { wave }).await
-            }
             Self::Status(show) => show.run(&client).await,
             Self::List(list) => list.run(&client).await,
-            Self::Cancel(Cancel { common, name, force, comment }) => {
-                change(&client, &common, &name, &Change::Cancel { comment, force }).await
-            }
+            Self::Cancel(cancel) => cancel.run(&client).await,
         }
     }
 }
@@ -208,42 +125,27 @@ impl Create {
             target: self.target,
             release: self.release,
             product: self.product,
-            group: self.group,
-            things: self.things,
-            plan: None,
+            groups: self.groups.into_iter().collect(),
+            things: self.things.into_iter().collect(),
             name: self.name,
             timeout_minutes: self.timeout,
             retries: self.retries,
         };
-        make(client, &self.common, &wish).await
+        let made: serde_json::Value = client.post("/v1/rollouts", &wish).await?;
+        if self.common.json {
+            output::json(&made);
+            return Ok(());
+        }
+        let created = made.get("created").and_then(serde_json::Value::as_bool).unwrap_or(false);
+        let overview: Overview = serde_json::from_value(made).map_err(|e| Failure::new(FAILED, e))?;
+        let devices: u64 = overview.counts.values().sum();
+        let verb = if created { "created" } else { "exists already:" };
+        output::line(&format!(
+            "{verb} rollout {}: {} {} to {devices} device(s)",
+            overview.rollout, overview.target.product, overview.target.version
+        ));
+        Ok(())
     }
-}
-
-impl Start {
-    async fn run(self, client: &Client) -> Result<(), Failure> {
-        let path = self.plan.display();
-        let text = std::fs::read_to_string(&self.plan);
-        let text = text.map_err(|e| Failure::new(BAD_FILE, format!("{path}: can't read it: {e}")))?;
-        let plan = Plan::from_toml(&text).map_err(|e| Failure::new(BAD_FILE, format!("{path}: {e}")))?;
-        make(client, &self.common, &NewRollout { plan: Some(plan), name: self.name, ..NewRollout::default() }).await
-    }
-}
-
-async fn make(client: &Client, common: &Common, wish: &NewRollout) -> Result<(), Failure> {
-    let made: serde_json::Value = client.post("/v1/rollouts", wish).await?;
-    if common.json {
-        output::json(&made);
-        return Ok(());
-    }
-    let created = made.get("created").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let overview: Overview = serde_json::from_value(made).map_err(|e| Failure::new(FAILED, e))?;
-    let devices: u64 = overview.counts.values().sum();
-    let verb = if created { "created" } else { "exists already:" };
-    output::line(&format!(
-        "{verb} rollout {}: {} {} to {devices} device(s) now",
-        overview.rollout, overview.target.product, overview.target.version
-    ));
-    Ok(())
 }
 
 impl Show {
@@ -252,7 +154,7 @@ impl Show {
         let start = Instant::now();
         let status: Status = loop {
             let status: Status = client.get(&path).await?;
-            if !self.wait || status.overview.state.is_over() {
+            if !self.wait || status.overview.state != State::Running {
                 break status;
             }
             if start.elapsed() > Duration::from_secs(self.timeout) {
@@ -288,9 +190,6 @@ impl Show {
             overview.target.security_counter,
             overview.target.image
         ));
-        if let Some(reason) = &overview.reason {
-            output::line(reason);
-        }
         let rows: Vec<[String; 5]> = status
             .devices
             .iter()
@@ -339,14 +238,20 @@ fn row(overview: &Overview) -> [String; 5] {
     ]
 }
 
-async fn change(client: &Client, common: &Common, name: &str, change: &Change) -> Result<(), Failure> {
-    let overview: Overview = client.post(&format!("/v1/rollouts/{}/change", path_part(name)?), change).await?;
-    if common.json {
-        output::json(&overview);
-    } else {
-        output::table(["ROLLOUT", "STATE", "TARGET", "CREATED", "DEVICES"], &[row(&overview)]);
+impl Cancel {
+    async fn run(self, client: &Client) -> Result<(), Failure> {
+        let body = serde_json::json!({ "force": self.force, "comment": self.comment });
+        let path = format!("/v1/rollouts/{}/cancel", path_part(&self.name)?);
+        let overview: Overview = client.post(&path, &body).await?;
+        if self.common.json {
+            output::json(&overview);
+        } else {
+            output::line(&format!("cancelled rollout {}", overview.rollout));
+            let rows = [row(&overview)];
+            output::table(["ROLLOUT", "STATE", "TARGET", "CREATED", "DEVICES"], &rows);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A name that goes into a path as it is.

@@ -19,8 +19,7 @@ use crate::jobs::{self, CreateJob, JobOverview};
 use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, Thing};
 use crate::registry::{self, GroupOverview};
 use crate::rollout::document::Locations;
-use crate::rollout::overview::{Overview, Status};
-use crate::rollout::{Change, NewRollout, RolloutError, Rollouts};
+use crate::rollout::{NewRollout, Overview, RolloutError, Rollouts, Status};
 use crate::service::{LocalJobs, ServiceError};
 use crate::store::LocalStore;
 
@@ -77,7 +76,7 @@ struct DeviceView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CancelOne {
+struct Cancel {
     #[serde(default)]
     force: bool,
     #[serde(default)]
@@ -110,7 +109,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/releases", get(releases))
         .route("/v1/rollouts", get(rollouts).post(create_rollout))
         .route("/v1/rollouts/{name}", get(rollout_status))
-        .route("/v1/rollouts/{name}/change", post(change_rollout))
+        .route("/v1/rollouts/{name}/cancel", post(cancel_rollout))
         .with_state(app)
 }
 
@@ -228,7 +227,7 @@ async fn cancel_job(
     Path(job): Path<String>,
     body: Body,
 ) -> Result<Json<JobOverview>, ApiError> {
-    let ask: CancelOne = json_body(body, BODY_MAX, app.limits.body).await?;
+    let ask: Cancel = json_body(body, BODY_MAX, app.limits.body).await?;
     let id = job.parse().map_err(|e: sealift_jobs::NameError| invalid(e))?;
     let cancel = jobs::CancelJob { id, force: ask.force, comment: Some(ask.comment) };
     single(job_machine(&app, jobs::Request::Cancel(cancel)).await?)
@@ -264,7 +263,7 @@ async fn rollouts(State(app): State<Arc<App>>) -> Result<Json<Vec<Overview>>, Ap
     let rollouts = over(&app, &jobs);
     let mut all = Vec::new();
     for name in rollouts.names().await.map_err(failed)? {
-        all.push(rollouts.overview(&name, (app.clock)()).await.map_err(failed)?);
+        all.push(rollouts.overview(&name).await.map_err(failed)?);
     }
     all.sort_by_key(|overview| overview.created_at);
     Ok(Json(all))
@@ -272,19 +271,18 @@ async fn rollouts(State(app): State<Arc<App>>) -> Result<Json<Vec<Overview>>, Ap
 
 async fn rollout_status(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Status>, ApiError> {
     let jobs = LocalJobs(app.engine.clone());
-    Ok(Json(over(&app, &jobs).status(&name, (app.clock)()).await.map_err(failed)?))
+    Ok(Json(over(&app, &jobs).status(&name).await.map_err(failed)?))
 }
 
-async fn change_rollout(
+async fn cancel_rollout(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Json<Overview>, ApiError> {
-    let change: Change = json_body(body, BODY_MAX, app.limits.body).await?;
+    let ask: Cancel = json_body(body, BODY_MAX, app.limits.body).await?;
     let jobs = LocalJobs(app.engine.clone());
-    let changed = over(&app, &jobs).change(&name, &change, (app.clock)()).await.map_err(failed)?;
-    tracing::info!(rollout = name, ?change, state = ?changed.state, "a rollout was changed");
-    Ok(Json(changed))
+    let cancelled = over(&app, &jobs).cancel(&name, ask.force, &ask.comment, (app.clock)()).await;
+    Ok(Json(cancelled.map_err(failed)?))
 }
 
 async fn releases(State(app): State<Arc<App>>) -> Result<Json<serde_json::Value>, ApiError> {

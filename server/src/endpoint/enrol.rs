@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::{ApiError, App, json_body};
 use crate::pki::CertificateRequest;
-use crate::registry::{Enrolment, Failure, Request, Response, bucket_group};
+use crate::registry::{Enrolment, Failure, Request, Response};
 
 /// Most bytes of a request: a certificate request has about a thousand.
 const BODY_MAX: usize = 16 * 1_024;
@@ -74,11 +74,7 @@ pub(super) async fn enrol(
     };
     tracing::info!(thing = %thing.name, product = thing.product, groups = ?thing.groups, "enrolled");
     let ca = app.authority.certificate().to_owned();
-    let (name, product, mut groups, certificate) = (thing.name, thing.product, thing.groups, thing.certificate);
-    // The bucket is the rollouts' business; the device hears of the groups its token named.
-    if let Some(bucket) = bucket_group(&product, &name) {
-        groups.remove(&bucket);
-    }
+    let (name, product, groups, certificate) = (thing.name, thing.product, thing.groups, thing.certificate);
     Ok((status, Json(EnrolResponse { thing: name, product, groups, certificate, ca })))
 }
 

@@ -37,9 +37,6 @@ pub struct Group {
     pub name: GroupName,
     /// When it was made.
     pub created_at: u64,
-    /// True for one of the hundred groups per product that percentages are made of.
-    #[serde(default)]
-    pub bucket: bool,
 }
 
 /// Permission for one device to enrol. The secret itself is never stored.

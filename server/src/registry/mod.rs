@@ -31,10 +31,8 @@ pub enum Request {
         /// Only members of this group.
         group: Option<GroupName>,
     },
-    /// Every group that people named, with its number of things.
+    /// Every group with its number of things.
     Groups,
-    /// One group with its number of things.
-    Group(GroupName),
     /// Make a group; one that exists stays as it is.
     CreateGroup(GroupName),
     /// Revoke a thing's certificate, at once.
@@ -85,8 +83,6 @@ pub enum Response {
     Things(Vec<Thing>),
     /// To [`Request::Groups`].
     Groups(Vec<GroupOverview>),
-    /// To [`Request::Group`]; `None` when there is no such group.
-    Group(Option<GroupOverview>),
 }
 
 /// Why the registry refused.
@@ -113,7 +109,7 @@ pub enum Failure {
     #[error("no thing is called {0}")]
     NoThing(ThingName),
     /// More groups than AWS allows.
-    #[error("a thing is in at most {GROUPS_PER_THING_MAX} groups, its bucket's among them; the token names {0}")]
+    #[error("a thing is in at most {GROUPS_PER_THING_MAX} groups; the token names {0}")]
     Groups(usize),
     /// The database failed.
     #[error(transparent)]
@@ -127,8 +123,7 @@ pub enum Failure {
 pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Response, Failure> {
     match request {
         Request::IssueToken(token) => {
-            // One place is its bucket's.
-            if token.groups.len() >= GROUPS_PER_THING_MAX {
+            if token.groups.len() > GROUPS_PER_THING_MAX {
                 return Err(Failure::Groups(token.groups.len()));
             }
             create_groups(ledger, &token.groups, now)?;
@@ -151,15 +146,12 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
         }
         Request::Groups => {
             let mut groups = Vec::new();
-            for group in ledger.groups()?.into_iter().filter(|group| !group.bucket) {
-                groups.push(overview(ledger, group.name)?);
+            for group in ledger.groups()? {
+                let things = ledger.members(&group.name, None, usize::MAX)?.len() as u64;
+                groups.push(GroupOverview { name: group.name, things });
             }
             Ok(Response::Groups(groups))
         }
-        Request::Group(name) => match ledger.group(name)? {
-            Some(group) => Ok(Response::Group(Some(overview(ledger, group.name)?))),
-            None => Ok(Response::Group(None)),
-        },
         Request::CreateGroup(name) => {
             create_groups(ledger, &BTreeSet::from([name.clone()]), now)?;
             Ok(Response::Done)
@@ -175,27 +167,14 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
     }
 }
 
-/// The group of the percentage a thing belongs to. A product's name always fits a group's name; if not, the thing is in
-/// no percentage.
-#[must_use]
-pub fn bucket_group(product: &str, thing: &ThingName) -> Option<GroupName> {
-    use sealift_rollout::buckets::{bucket_of, group_name};
-    group_name(product, bucket_of(product, thing.as_str())).parse().ok()
-}
-
 fn find(ledger: &Ledger<'_>, name: &ThingName) -> Result<Thing, Failure> {
     ledger.thing(name)?.ok_or_else(|| Failure::NoThing(name.clone()))
-}
-
-fn overview(ledger: &Ledger<'_>, name: GroupName) -> Result<GroupOverview, LedgerError> {
-    let things = ledger.members(&name, None, usize::MAX)?.len() as u64;
-    Ok(GroupOverview { name, things })
 }
 
 fn create_groups(ledger: &mut Ledger<'_>, groups: &BTreeSet<GroupName>, now: u64) -> Result<(), Failure> {
     for name in groups {
         if ledger.group(name)?.is_none() {
-            ledger.put_group(&Group { name: name.clone(), created_at: now, bucket: false })?;
+            ledger.put_group(&Group { name: name.clone(), created_at: now })?;
         }
     }
     Ok(())
@@ -237,17 +216,10 @@ fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u
     if let Some(thing) = existing {
         return Ok(Response::Thing(Box::new(thing)));
     }
-    let mut groups = token.groups.clone();
-    if let Some(name) = bucket_group(&token.product, &enrolment.thing) {
-        if ledger.group(&name)?.is_none() {
-            ledger.put_group(&Group { name: name.clone(), created_at: now, bucket: true })?;
-        }
-        groups.insert(name);
-    }
     let thing = Thing {
         name: enrolment.thing.clone(),
         product: token.product.clone(),
-        groups,
+        groups: token.groups.clone(),
         report_key: enrolment.report_key.clone(),
         certificate: issued.certificate.clone(),
         fingerprint: issued.fingerprint.clone(),

@@ -107,8 +107,10 @@ impl JobService for LocalJobs {
     }
 
     async fn group_size(&self, group: &GroupName) -> Result<Option<u64>, ServiceError> {
-        match self.registry(registry::Request::Group(group.clone())).await? {
-            Some(registry::Response::Group(found)) => Ok(found.map(|group| group.things)),
+        match self.registry(registry::Request::Groups).await? {
+            Some(registry::Response::Groups(groups)) => {
+                Ok(groups.into_iter().find(|g| g.name == *group).map(|g| g.things))
+            }
             _ => Ok(None),
         }
     }

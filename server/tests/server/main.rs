@@ -16,6 +16,7 @@ mod store_suite;
 
 mod aws_client;
 mod crash;
+mod decisions;
 mod endpoint;
 mod hostile;
 mod job_service;
@@ -26,4 +27,3 @@ mod proofs;
 mod publication;
 mod registry;
 mod rollouts;
-mod waves;

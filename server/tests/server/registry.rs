@@ -96,7 +96,6 @@ fn every_example_in_the_help_is_understood() {
         &["serve", "--help"],
         &["publish", "--help"],
         &["rollout", "create", "--help"],
-        &["rollout", "start", "--help"],
         &["devices", "token", "--help"],
         &["jobs", "create", "--help"],
     ] {
