@@ -163,6 +163,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,
+            // The disk's fault, or the image's: not a verdict.
+            Error::Refused { refusal: Refusal::Storage | Refusal::Reverted, .. } => 1,
             Error::Refused { .. } | Error::Document(_) => 3,
             Error::Input { .. } => 4,
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 4,

@@ -117,6 +117,7 @@ fn fill(directory: &Path, what: &Provision, repository: RepositoryId) -> Result<
                 file.set_len(size).map_err(Error::file("lengthen", &path))?;
                 file.sync_all().map_err(Error::file("flush", &path))?;
             }
+            files::sync_directory(&directory.join("slots/a"))?;
             (PathBuf::from("slots/a"), PathBuf::from("slots/b"), size)
         }
         SlotPlaces::Outside(a, b, size) => {

@@ -34,6 +34,10 @@ pub struct Install<'b, F, B, D, const BUF: usize> {
     writer: SlotWriter<F, BUF>,
     /// Over the payload as it arrives; gone once a part of it was skipped.
     hash: Option<Sha256>,
+    /// What the decoder ended with; the rest of the payload is only hashed, to tell altered bytes from badly made ones.
+    failed: Option<Error>,
+    /// How many bytes of it were.
+    hashed: u32,
     done: bool,
     /// The last mark before which everything stands in the flash.
     durable: Option<Mark>,
@@ -76,7 +80,20 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
         };
         let done = mark.is_some_and(|mark| mark.output == target.image.length);
         let hash = if mark.is_some() { None } else { Some(Sha256::new()) };
-        Ok(Install { approved, subject, base, decoder, writer, hash, done, durable: mark, waiting: Mark::default() })
+        let waiting = Mark::default();
+        Ok(Install {
+            approved,
+            subject,
+            base,
+            decoder,
+            writer,
+            hash,
+            failed: None,
+            hashed: 0,
+            done,
+            durable: mark,
+            waiting,
+        })
     }
 
     /// The payload that is installed.
@@ -86,7 +103,11 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
 
     /// Offset in the payload of the next byte that [`Install::push`] wants: where a download goes on.
     pub fn next_offset(&self) -> u32 {
-        if self.done { self.subject.payload.length } else { self.decoder.next_offset() }
+        match self.failed {
+            Some(_) => self.hashed,
+            None if self.done => self.subject.payload.length,
+            None => self.decoder.next_offset(),
+        }
     }
 
     /// Bytes of the image that were written, those before a resume included.
@@ -95,7 +116,8 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
     }
 
     /// Takes the next bytes of the payload, in pieces of any size. Bytes beyond its signed length are refused before any of
-    /// them is looked at.
+    /// them is looked at. A payload that doesn't decode is taken to its end, unwritten: [`Install::finish`] then says whether
+    /// it was altered ([`Error::PayloadHash`]) or signed as it is ([`Error::PayloadCorrupt`]).
     pub fn push(&mut self, bytes: &[u8]) -> Result<Next, Error> {
         let left = self.subject.payload.length.saturating_sub(self.next_offset());
         if bytes.len() > left as usize {
@@ -106,8 +128,21 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
         }
         if let Some(hash) = &mut self.hash {
             hash.update(bytes);
+            // No longer than the payload: it was checked above.
+            self.hashed = self.hashed.saturating_add(bytes.len() as u32);
         }
-        let progress = self.decoder.push(bytes, &mut self.base, &mut self.writer)?;
+        if self.failed.is_some() {
+            return Ok(if self.hashed < self.subject.payload.length { Next::More } else { Next::Done });
+        }
+        let progress = match self.decoder.push(bytes, &mut self.base, &mut self.writer) {
+            Ok(progress) => progress,
+            // Altered, or badly made? Its hash will tell; nothing of it is written any more.
+            Err(error @ Error::PayloadCorrupt) if self.hash.is_some() => {
+                self.failed = Some(error);
+                return Ok(if self.hashed < self.subject.payload.length { Next::More } else { Next::Done });
+            }
+            Err(error) => return Err(error),
+        };
         self.settle();
         match progress.state {
             State::NeedInput => Ok(Next::More),
@@ -127,7 +162,10 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
     /// Writes the record by which a later session may go on, if there is a place to go on from; returns its length. Persist
     /// it only when what was written to the slot is durable.
     pub fn hint(&self, out: &mut [u8]) -> Result<Option<usize>, Error> {
-        self.durable.filter(|mark| mark.output > 0).map(|mark| self.subject.encode(&mark, out)).transpose()
+        self.durable
+            .filter(|mark| mark.output > 0 && self.failed.is_none())
+            .map(|mark| self.subject.encode(&mark, out))
+            .transpose()
     }
 
     /// Bytes of the image up to which [`Install::hint`] would go on.
@@ -147,7 +185,7 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
         {
             return Err(Error::PayloadHash);
         }
-        if !self.done {
+        if self.failed.is_some() || !self.done {
             return Err(Error::PayloadCorrupt);
         }
         let flash = self.writer.finish()?;

@@ -1,0 +1,6 @@
+//! The whole path with the real programs: signed by `sealift`, published and rolled out by `sealift-server`, installed by
+//! `sealift-device`.
+
+mod firmware;
+mod kill;
+mod programs;
