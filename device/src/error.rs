@@ -159,6 +159,11 @@ impl Error {
         matches!(self, Error::Network { .. } | Error::Answer { .. } | Error::TooSlow { .. })
     }
 
+    /// Whether what was written so far is as good as before.
+    pub fn is_interruption(&self) -> bool {
+        self.is_passing() || matches!(self, Error::Deadline { .. } | Error::Service { .. })
+    }
+
     /// The exit code: 1 try again, 2 usage, 3 refused, 4 bad input file.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -163,6 +163,9 @@ impl<S: PayloadSource, P: Progress> Transfer<'_, S, P> {
             if install.next_offset() != before {
                 failures = 0;
             }
+            if pumped.as_ref().is_err_and(Error::is_interruption) {
+                self.keep_hint(install, flusher)?;
+            }
             match pumped {
                 Ok(()) => {}
                 Err(error) if error.is_passing() && failures + 1 < self.attempts => {
