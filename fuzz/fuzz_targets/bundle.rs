@@ -1,0 +1,12 @@
+//! Update bundles: both decoders see the same files up to the same fault.
+#![no_main]
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_target!(|bundle: &[u8]| {
+    sealift_fuzz::agree::on_bundle(bundle);
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    sealift_fuzz::mutate::cbor(data, size, max_size, seed)
+});
