@@ -17,7 +17,9 @@ fn edited(old: &[u8], mut edits: &[u8]) -> Vec<u8> {
         let copied = &old[from..(from + count).min(old.len())];
         match what % 5 {
             0 => new.extend(copied),
-            1 => new.extend(copied.iter().enumerate().map(|(at, byte)| if at % 7 == 0 { byte.wrapping_add(*what) } else { *byte })),
+            1 => new.extend(
+                copied.iter().enumerate().map(|(at, byte)| if at % 7 == 0 { byte.wrapping_add(*what) } else { *byte }),
+            ),
             2 => {
                 let (literal, rest) = edits.split_at(usize::from(*b).min(edits.len()));
                 new.extend(literal);

@@ -5,6 +5,7 @@ pub mod decode;
 pub mod fleet;
 pub mod mutate;
 pub mod script;
+pub mod seeds;
 pub mod slow;
 pub mod tree;
 

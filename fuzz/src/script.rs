@@ -224,14 +224,15 @@ impl World {
         if listing.is_some() != outcome.is_ok() {
             panic!("the verifier says {outcome:?}, the slow one {listing:?}");
         }
-        for digest in &targets {
+        // After a refusal nobody selects; a session that had its files before a superfluous one would still answer.
+        for digest in targets.iter().filter(|_| outcome.is_ok()) {
             let approved = session.select(&Digest(*digest), &facts);
             let expected =
                 listing.as_ref().is_some_and(|listing| self.slow.select(listing, digest, COUNTER, Some([1, 0, 0])));
             assert_eq!(approved.is_ok(), expected, "select: {:?}", approved.err());
             if let Ok(approved) = approved {
                 let target = approved.target();
-                assert!((COUNTER..=self.max_ceiling()).contains(&target.security_counter));
+                assert!(target.security_counter >= COUNTER);
                 assert_eq!((target.product, target.component), ("product", "main"));
                 tally.approved += 1;
             }
@@ -252,12 +253,6 @@ impl World {
         self.state = floors;
         self.check_floors(&before.0, &before.1);
         self.check_agreement();
-    }
-
-    /// No ceiling was ever higher: root or delegation could have set it.
-    fn max_ceiling(&self) -> u64 {
-        // Sabotage may have signed any ceiling with the real keys.
-        u64::MAX
     }
 
     /// An accepted root was signed by enough of the keys that each of `roots` asks for.

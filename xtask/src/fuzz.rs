@@ -25,13 +25,11 @@ const TIMEOUT: &str = "10";
 
 /// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  cargo xtask fuzz                          every target for a minute\n  \
+#[command(after_help = "Examples:\n  cargo xtask fuzz                          every target for a minute\n  \
     cargo xtask fuzz metadata --minutes 30\n  cargo xtask fuzz trust_machine --reproduce fuzz/artifacts/trust_machine/crash-1234\n\n\
     It needs a nightly compiler (installed through rustup when missing) and cargo-fuzz (built under target/tools). What is found \
     stays: fuzz/corpus/TARGET grows, fuzz/artifacts/TARGET holds crashes.\n\
-    Exit code: 0 when nothing crashed, 1 otherwise."
-)]
+    Exit code: 0 when nothing crashed, 1 otherwise.")]
 pub(crate) struct Options {
     /// Targets to run (default: all)
     targets: Vec<String>,
@@ -118,12 +116,12 @@ impl Fuzzer {
         if !nightly.is_ok_and(|done| done.status.success()) {
             println!("installing a nightly compiler with rustup: sanitizers and coverage need it");
             let mut install = process::without_cargo(Path::new("rustup"));
-            process::succeed(install.args(["toolchain", "install", "nightly", "--profile", "minimal"])).map_err(|why| {
-                Error::Missing {
+            process::succeed(install.args(["toolchain", "install", "nightly", "--profile", "minimal"])).map_err(
+                |why| Error::Missing {
                     what: format!("a nightly compiler ({why})"),
                     remedy: "rustup toolchain install nightly".into(),
-                }
-            })?;
+                },
+            )?;
         }
         let tools = project::target().join("tools");
         if process::which("cargo-fuzz").is_none() && !tools.join("bin/cargo-fuzz").is_file() {
@@ -236,7 +234,10 @@ impl Outcome {
 }
 
 fn print(outcomes: &[(&String, Outcome)]) {
-    println!("\n{:<20}{:>14}{:>10}{:>8}{:>8}{:>9}  found", "target", "executions", "a second", "edges", "corpus", "seconds");
+    println!(
+        "\n{:<20}{:>14}{:>10}{:>8}{:>8}{:>9}  found",
+        "target", "executions", "a second", "edges", "corpus", "seconds"
+    );
     for (target, outcome) in outcomes {
         let rate = outcome.executions as f64 / outcome.seconds.max(1.0);
         let found = match (outcome.crashes.len(), outcome.note.as_str()) {

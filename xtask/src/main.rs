@@ -5,6 +5,7 @@ mod bare_metal;
 mod docs;
 mod error;
 mod figures;
+mod fuzz;
 mod images;
 mod marked;
 mod process;
@@ -31,6 +32,8 @@ enum Command {
     Docs(docs::Options),
     /// Count lines and dependencies
     Figures,
+    /// Attack the verifier: run the fuzz targets
+    Fuzz(fuzz::Options),
     /// Build the sample firmware in test-images again
     Images(images::Options),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Figures => figures::run(),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Images(options) => images::run(&options),
     };
     match outcome {

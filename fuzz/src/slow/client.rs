@@ -188,14 +188,26 @@ impl Client {
         if floor.version != targets_pin.version || ambiguous.is_some() || !usable {
             return None;
         }
+        // 5.5.5 for the delegated role: it may be missing if it was never there.
+        if let Some(delegation) = &delegation
+            && !delegated_pins.contains_key(&delegation.name)
+            && let Some((name, floor)) = &self.state.delegated
+            && *name == delegation.name
+            && floor.holds(&delegation.keys)
+        {
+            return None;
+        }
         self.state.targets = Some(floor);
         let mut listing = Listing { ceiling: root.ceiling, top, delegated: None };
         if let Some(delegation) = delegation {
             // 5.6.7
-            let bytes = next()?;
-            let pin = delegated_pins.get(&delegation.name)?;
-            pinned(bytes, pin)?;
             let known = self.state.delegated.as_ref().filter(|(name, _)| *name == delegation.name);
+            let Some(pin) = delegated_pins.get(&delegation.name) else {
+                // Never listed: no release for this product yet.
+                return files.next().is_none().then_some(listing);
+            };
+            let bytes = next()?;
+            pinned(bytes, pin)?;
             let (Role::Targets(Some(name), targets, _), floor) =
                 self.open(&root, bytes, &delegation.keys, known.map(|(_, floor)| floor))?
             else {

@@ -24,7 +24,7 @@ mod select;
 pub mod slot_record;
 
 use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
-use sealift_manifests::{Delegation, Envelope, RepositoryId, Role, Root, Snapshot, Targets, Timestamp, bundle};
+use sealift_manifests::{Delegation, Envelope, Meta, RepositoryId, Role, Root, Snapshot, Targets, Timestamp, bundle};
 
 use crate::cose::{CoseFile, ListedKeys};
 use crate::error::Error;
@@ -233,6 +233,7 @@ impl<'b> Session<'b> {
     }
 
     fn accept_snapshot(&mut self, timestamp: &Trusted<Timestamp<'b>>, file: &'b [u8]) -> Result<Record<'_>, Error> {
+        check_length(file, Some(timestamp.content().snapshot), Role::Snapshot)?;
         let known = self.state.snapshot.as_ref();
         // The version listed for a targets role falls with that role's own floor.
         let fell = self.state.targets.as_ref().is_some_and(|floor| !floor.holds(&self.authority(Role::Targets)));
@@ -251,6 +252,7 @@ impl<'b> Session<'b> {
     }
 
     fn accept_targets(&mut self, snapshot: Trusted<Snapshot<'b>>, file: &'b [u8]) -> Result<Record<'_>, Error> {
+        check_length(file, Some(snapshot.content().targets), Role::Targets)?;
         let targets: Trusted<Targets<'b>> =
             self.root.targets(&snapshot, &CoseFile::new(file)?, self.state.targets.as_ref(), self.time())?;
         let mut delegations = targets.content().delegations_of(self.identity.product);
@@ -263,8 +265,16 @@ impl<'b> Session<'b> {
         self.stage = match delegation {
             None => Stage::Done(Listing { targets, delegated: None }),
             Some(delegation) => {
-                check_authority::<_, Signers>(&targets.authority(&delegation), Role::Targets, &self.policy)?;
-                Stage::Delegated { snapshot, targets, delegation }
+                let authority = targets.authority(&delegation);
+                check_authority::<_, Signers>(&authority, Role::Targets, &self.policy)?;
+                let known = self.state.delegated.as_ref().and_then(|known| known.of(delegation.name));
+                match snapshot.content().delegated(delegation.name) {
+                    Some(_) => Stage::Delegated { snapshot, targets, delegation },
+                    // 5.5.5 for the delegated role: what was listed once is not taken away.
+                    None if known.is_some_and(|floor| floor.holds(&authority)) => return Err(Error::NotInSnapshot),
+                    // Nothing was ever released for this product.
+                    None => Stage::Done(Listing { targets, delegated: None }),
+                }
             }
         };
         self.state.targets = Some(floor);
@@ -278,6 +288,7 @@ impl<'b> Session<'b> {
         delegation: &Delegation<'b>,
         file: &'b [u8],
     ) -> Result<Record<'_>, Error> {
+        check_length(file, snapshot.content().delegated(delegation.name), Role::Targets)?;
         let floor = self.state.delegated.as_ref().and_then(|known| known.of(delegation.name));
         let role: Trusted<Targets<'b>> = self.root.delegated(
             snapshot,
@@ -297,6 +308,15 @@ impl<'b> Listed<'b> {
     /// The keys of a delegation that this file makes.
     fn authority(&self, delegation: &Delegation<'b>) -> ListedKeys<'b> {
         ListedKeys::of_delegation(self.role.content(), delegation)
+    }
+}
+
+/// Refuses a file of another length than the pinned one before anything in it is read. The pin as a whole, hash included, is
+/// checked with the signatures.
+fn check_length(file: &[u8], pin: Option<Meta>, role: Role) -> Result<(), Error> {
+    match pin {
+        Some(pin) if u32::try_from(file.len()) != Ok(pin.length) => Err(Error::LengthMismatch(role)),
+        _ => Ok(()),
     }
 }
 

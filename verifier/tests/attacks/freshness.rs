@@ -123,7 +123,8 @@ fn attack_18_refused_metadata_is_not_persisted() {
 
 #[test]
 fn attack_19_expired_metadata_is_reported_as_stale_and_the_device_goes_on() {
-    let cases: [(fn(&mut Fleet), Role); 5] = [
+    type Expire = fn(&mut Fleet);
+    let cases: [(Expire, Role); 5] = [
         (|fleet| fleet.root_expires = NOW - 1, Role::Root),
         (|fleet| fleet.timestamp_expires = NOW - 1, Role::Timestamp),
         (|fleet| fleet.snapshot_expires = NOW, Role::Snapshot),

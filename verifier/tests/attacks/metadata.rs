@@ -216,7 +216,8 @@ fn attack_13_a_delegated_file_that_delegates_is_refused() {
 /// RFC 9124, section 4.2.5 and 4.2.6: identity is checked on the signed metadata, before a payload is asked for.
 #[test]
 fn attack_14_another_hardware_component_or_product_is_refused_before_any_download() {
-    let change: [(fn(&mut Release), Error); 4] = [
+    type Change = fn(&mut Release);
+    let change: [(Change, Error); 4] = [
         (|release| release.hardware = vec!["board-b"], Error::WrongHardware),
         (|release| release.hardware = vec!["board-", "board-a2", "board-aa"], Error::WrongHardware),
         (|release| release.component = "radio", Error::WrongComponent),
