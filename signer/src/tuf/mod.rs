@@ -63,6 +63,7 @@ pub fn payload_names(target: &Target<'_>) -> Vec<String> {
 }
 
 /// Whether this repository has a host encoding: it does from its first state on, or never.
+#[cfg(feature = "tuf-json")]
 fn is_kept(layout: &Layout, files: &Files) -> bool {
     let first = files.timestamp().is_ok_and(|timestamp| timestamp.header.version == 1);
     first || layout.tuf_metadata().join("timestamp.json").exists()
