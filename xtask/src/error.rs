@@ -49,6 +49,12 @@ pub(crate) enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The demo didn't go as its story says.
+    #[error("{what}")]
+    Story {
+        /// What happened instead.
+        what: String,
+    },
 }
 
 /// Result of an xtask command.

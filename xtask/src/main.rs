@@ -2,6 +2,7 @@
 
 mod apt;
 mod bare_metal;
+mod demo;
 mod docs;
 mod error;
 mod figures;
@@ -26,6 +27,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show one release travel to devices, and six attacks fail
+    Demo(demo::Options),
     /// Run every check and every test, installing what they need
     Test(test::Options),
     /// Write the generated tables of the documents
@@ -40,6 +43,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Figures => figures::run(),
