@@ -142,6 +142,9 @@ pub fn payloads() -> Vec<Seed> {
         seeds.push(("zstd_frames", format!("two_frames_of_level_{level}"), [&[0][..], &frame, &frame].concat()));
         seeds.push(("zstd_frames", format!("text_to_compress_{level}"), [&[level as u8 * 2 + 1][..], &text].concat()));
     }
+    let size = 0xff6e_b001_0800_f855u64.to_le_bytes();
+    let frame = [&[0, 0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &size, &[0x55; 40]].concat();
+    seeds.push(("zstd_frames", "frame_of_more_than_2_to_the_63_bytes".into(), frame));
     let edits = [0, 0, 100, 1, 100, 50, 2, 0, 30, 9, 9, 9, 3, 7, 200, 4, 0, 90, 0, 128, 255];
     seeds.push(("delta_roundtrip", "one_edit_of_each_kind".into(), [&[0x11, 250][..], &old[..1024], &edits].concat()));
     seeds

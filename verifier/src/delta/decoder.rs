@@ -540,7 +540,7 @@ impl Machine {
         }
         let header: FrameHeader = start.finish(parts.block.get(..len).unwrap_or(&[]))?;
         self.gathered = 0;
-        let log = header.window.max(1 << 10).next_power_of_two().ilog2() as u8;
+        let log = header.window.max(1 << 10).checked_next_power_of_two().ok_or(DeltaError::TooLarge)?.ilog2() as u8;
         if 1u64 << log > u64::from(parts.limits.windows) {
             return Err(DeltaError::TooLarge);
         }
