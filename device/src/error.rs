@@ -10,6 +10,7 @@
 //! | `SL-805` | the job document isn't one this agent understands | REJECTED |
 //! | `SL-806` | a file of the state couldn't be read or written | FAILED |
 //! | `SL-807` | a hook (boot command, reboot command) failed | FAILED |
+//! | `SL-808` | no delta fits, and the link is for deltas alone | FAILED |
 
 use std::io;
 use std::path::PathBuf;
@@ -61,6 +62,14 @@ pub enum Error {
     Deadline {
         /// The deadline.
         seconds: u64,
+    },
+    /// There is no delta for this device, and its link is for deltas alone.
+    #[error(
+        "no delta fits this device, and its link is for deltas alone (--delta-only); the smallest other payload has {bytes} bytes"
+    )]
+    Metered {
+        /// What the cheapest other payload would cost.
+        bytes: u32,
     },
     /// The job can't be understood.
     #[error("{0}")]
@@ -141,6 +150,7 @@ impl Error {
             Error::Document(_) => 805,
             Error::File { .. } | Error::Input { .. } | Error::Usage(_) => 806,
             Error::Hook { .. } => 807,
+            Error::Metered { .. } => 808,
         };
         format!("SL-{number}")
     }

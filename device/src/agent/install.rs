@@ -91,7 +91,16 @@ pub async fn install<'b>(
             .map_err(Error::refused(target.clone()))
     };
     let slot = state.control().prepare().map_err(Error::refused("the spare slot"))?;
-    let choice = choose(Some(running), &*source)?;
+    let choice = match choose(Some(running), &*source) {
+        Err(_) if preferences.delta_only => {
+            // Not a verdict on the release: on another link the whole image will do.
+            let unmetered = Limits { delta_only: false, ..limits };
+            let other = choose_available(approved.target(), None, &unmetered, |payload| source.has(payload));
+            let other = other.map_err(Error::refused(target.clone()))?;
+            return Err(Error::Metered { bytes: other.payload().length });
+        }
+        choice => choice?,
+    };
     let mut transfer = Transfer { state, slot, attempts: preferences.attempts, source, progress };
     let result = transfer.run(approved, &choice).await;
     match result {

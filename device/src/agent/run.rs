@@ -96,6 +96,11 @@ impl<'a> Agent<'a> {
                     failures = 0;
                     tokio::time::sleep(jittered(self.options.poll)).await;
                 }
+                // Retried by the service at once, maybe: not by every device of a fleet at the same time.
+                Ok(Turn::Reported(ExecutionStatus::Failed)) => {
+                    failures += 1;
+                    tokio::time::sleep(backoff(failures, MOST_PAUSE)).await;
+                }
                 Ok(_) => failures = 0,
                 Err(error) => {
                     failures += 1;

@@ -7,7 +7,16 @@ use crate::agent::events::Events;
 use crate::error::Result;
 use crate::state::State;
 
+const EXAMPLES: &str = "\
+Examples:
+  sealift-device boot --state /var/lib/sealift --boot-command 'start-slot $SEALIFT_SLOT_PATH' \\
+      --health-check selftest
+  sealift-device boot --state /var/lib/sealift --json
+
+Exit code 3 with SL-703 means that neither slot holds an image that may run.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,

@@ -12,7 +12,17 @@ use crate::enrol::enrol;
 use crate::error::{Error, Result};
 use crate::state::{State, files};
 
+const EXAMPLES: &str = "\
+Examples:
+  sealift-server devices token --state ./server --group canary --product thermostat > token
+  sealift-device enrol --state ./device --server https://localhost:8443 --ca server/ca/ca.pem \\
+      --thing dev-1 --token-file token
+
+Both private keys (TLS, reports) are made here, are readable by the owner alone, and never leave. An enrolment whose answer was \
+lost may be repeated: it sends the same keys.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,

@@ -20,7 +20,17 @@ use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::state::State;
 
+const EXAMPLES: &str = "\
+Examples:
+  sealift bundle export --product thermostat --with-payload all --out update.sealift
+  sealift-device install --state /var/lib/sealift /media/usb/update.sealift
+  sealift-device install --state /var/lib/sealift update.bundle --payload firmware-1.1.bin --no-boot
+
+The file is verified exactly as what comes over the network: an older one than the device has seen is refused (SL-401). \
+Exit code 1 after an activation means that the new image wasn't well and was reverted.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,

@@ -22,19 +22,19 @@ use crate::error::{Error, Result};
 const EXAMPLES: &str = "\
 Examples:
   In the factory, with the bundle that signs the image:
-    sealift-device provision --state /var/lib/sealift --root 1.root --product thermostat --hardware board-a \\
-        --image firmware-1.0.bin --bundle firmware-1.0.bundle
+    sealift-device provision --state /var/lib/sealift --root 1.root --product thermostat \\
+        --hardware board-a --image firmware-1.0.bin --bundle firmware-1.0.bundle
   ... or on the factory's word, before there is a release:
-    sealift-device provision --state /var/lib/sealift --root 1.root --product thermostat --hardware board-a \\
-        --image firmware-1.0.bin --image-version 1.0.0 --security-counter 1
+    sealift-device provision --state /var/lib/sealift --root 1.root --product thermostat \\
+        --hardware board-a --image firmware-1.0.bin --image-version 1.0.0 --security-counter 1
   Once it has a network:
-    sealift-device enrol --state /var/lib/sealift --server https://updates.example.com:8443 --ca ca.pem \\
-        --thing thermostat-0042 --token-file token
+    sealift-device enrol --state /var/lib/sealift --server https://updates.example.com:8443 \\
+        --ca ca.pem --thing thermostat-0042 --token-file token
     sealift-device run --state /var/lib/sealift --health-check '/usr/lib/thermostat/selftest'
   From a USB stick:
     sealift-device install --state /var/lib/sealift /media/usb/firmware-1.1.sealift
 
-Exit codes: 0 done; 1 failed, trying again may help (network, disk, a reverted image); 2 usage; 3 refused by verification or
+Exit codes: 0 done; 1 failed, trying again may help (network, disk, a reverted image); 2 usage; 3 refused by verification or \
 policy (the error's SL- code says why); 4 a file that was given, or one of the state, is missing or doesn't say what it must.";
 
 /// The reference agent of Sealift: receives signed firmware, verifies it, tries it, and confirms or reverts it.

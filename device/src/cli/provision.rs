@@ -12,7 +12,20 @@ use crate::error::{Error, Result};
 use crate::provision::{ImageFacts, Provision, SlotPlaces, provision};
 use crate::state::files;
 
+const EXAMPLES: &str = "\
+Examples:
+  sealift root export --format cbor --out root.cbor
+  sealift bundle export --product thermostat --out 1.0.0.bundle
+  sealift-device provision --state ./device --root root.cbor --product thermostat \\
+      --hardware board-a --image firmware-1.0.bin --bundle 1.0.0.bundle
+  sealift-device provision --state ./device --root root.cbor --product thermostat \\
+      --hardware board-a --image firmware-1.0.bin --image-version 1.0.0 --security-counter 1 \\
+      --slot-a /dev/mmcblk0p2 --slot-b /dev/mmcblk0p3 --slot-size 67108864
+
+The state directory is made as a whole or not at all. Slots outside of it are overwritten.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,

@@ -14,7 +14,23 @@ use crate::error::Result;
 use crate::net::payload::Floors;
 use crate::state::State;
 
+const EXAMPLES: &str = "\
+Examples:
+  sealift-device run --state /var/lib/sealift --health-check /usr/lib/thermostat/selftest
+  sealift-device run --state /var/lib/sealift --once --json
+  sealift-device run --state /var/lib/sealift --boot-command 'fw_setenv slot $SEALIFT_SLOT' \\
+      --reboot-command reboot
+
+What counts as a reboot: without --reboot-command the agent runs the boot stage inside itself, at its start and after each \
+activation: the boot command is told the slot, the health check decides. So a restart of the process is a reboot, and a trial \
+that a kill interrupts is reverted and reported as FAILED with SL-706. With --reboot-command the machine reboots, `sealift-device \
+boot` decides early in that boot, and the agent reports when it runs again.
+
+Slots are checked whole before they run. Between that check and the moment the boot command reads the slot, whoever may write the \
+slot may change it: give no other program that right.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,
@@ -27,7 +43,7 @@ pub(super) struct Arguments {
     /// Seconds between two questions for a job, give or take a quarter.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     poll: u64,
-    /// Take deltas alone: a metered link. A target without a fitting one fails.
+    /// Take deltas alone: a metered link. A job without a fitting one fails (SL-808) and may be tried again on another link.
     #[arg(long)]
     delta_only: bool,
     /// Least bytes per second of a payload.

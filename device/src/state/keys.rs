@@ -39,7 +39,7 @@ impl ReportKey {
         let digits = text.strip_suffix(b"\n").unwrap_or(&text);
         hex::decode_to_slice(digits, &mut *seed).map_err(|_| Error::Input {
             path: path.into(),
-            problem: "not a report key (64 hex characters); enrol again (sealift-device enrol --renew)".into(),
+            problem: "not a report key (64 hex characters); remove it and enrol again".into(),
         })?;
         Ok(ReportKey(SigningKey::from_bytes(&seed)))
     }

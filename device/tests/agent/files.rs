@@ -166,7 +166,7 @@ fn a_state_that_is_damaged_is_told_by_file_and_remedy() {
     damage("connection.json", b"[]", "enrol");
     damage("keys/ca.pem", b"nothing", "PEM");
     damage("keys/certificate.pem", b"", "PEM");
-    damage("keys/report.key", b"zz\n", "enrol again");
+    damage("keys/report.key", b"zz\n", "remove it and enrol again");
     damage("slots/b", b"short", "provision");
     assert_eq!(world.once(&[]).code, 0);
     std::fs::write(world.state().join("counter"), "lots\n").unwrap();

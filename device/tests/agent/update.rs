@@ -168,3 +168,12 @@ fn a_payload_url_that_expired_is_asked_for_anew() {
     let at = |path: &str| seen.iter().position(|seen| seen.path.starts_with(path)).unwrap();
     assert!(at("/expired") < at("/things/thing-1/jobs/job-1?") && at("/things/thing-1/jobs/job-1?") < at("/payloads/"));
 }
+
+#[test]
+fn a_metered_link_takes_deltas_alone_and_the_job_may_be_tried_again() {
+    let world = World::new();
+    world.queue(Some(&world.fleet.files().bundle()));
+    assert_eq!(world.once(&["--delta-only"]).code, 1);
+    world.assert_outcome("FAILED", Some("SL-808"), "1.0.0");
+    assert!(world.server.requests("/payloads/").is_empty());
+}
