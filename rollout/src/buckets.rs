@@ -26,6 +26,13 @@ pub fn group_name(product: &str, bucket: u8) -> String {
     format!("sealift-{product}-bucket-{bucket:02}")
 }
 
+/// Whether a thing group is a bucket: made by Sealift, not by a person.
+pub fn is_bucket_group(name: &str) -> bool {
+    name.strip_prefix("sealift-")
+        .and_then(|rest| rest.rsplit_once("-bucket-"))
+        .is_some_and(|(_, bucket)| bucket.len() == 2)
+}
+
 /// The order in which a rollout takes the buckets: a permutation of 0 to 99, by its seed.
 pub fn order(seed: u64) -> [u8; BUCKETS as usize] {
     let mut order: [u8; BUCKETS as usize] = std::array::from_fn(|bucket| bucket as u8);

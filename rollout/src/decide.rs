@@ -68,6 +68,10 @@ pub fn decide(plan: &Plan, observed: &Observed, now: u64) -> Vec<Action> {
                         _ => vec![],
                     };
                 }
+                // A gate is passed once: what happens in its wave later is the thresholds' matter.
+                if seen(index + 1).job != JobObserved::Absent {
+                    continue;
+                }
                 match pass_gate(index, &wave.gate, &state, now) {
                     Ok(()) => {}
                     Err(actions) => return actions,

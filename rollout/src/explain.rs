@@ -21,16 +21,13 @@ pub struct Device<'a> {
 pub struct Explanation {
     /// The first wave that contains it, by index, if any.
     pub wave: Option<usize>,
-    /// Whether it gets deltas alone.
-    pub delta_only: bool,
     /// Why, in a sentence.
     pub why: String,
 }
 
 /// In which wave a device is.
 pub fn explain(plan: &Plan, device: &Device<'_>) -> Explanation {
-    let metered = plan.delta_only_groups.iter().find(|group| device.groups.iter().any(|of| of == group.as_str()));
-    let answer = |wave, why: String| Explanation { wave, delta_only: metered.is_some(), why };
+    let answer = |wave, why: String| Explanation { wave, why };
     if device.product != plan.product {
         return answer(None, format!("it is a {}, and the plan is for {}", device.product, plan.product));
     }
@@ -39,7 +36,7 @@ pub fn explain(plan: &Plan, device: &Device<'_>) -> Explanation {
         if wave.things.iter().any(|thing| thing.as_str() == device.thing) {
             return answer(Some(index), format!("wave `{}` names it", wave.name));
         }
-        if let Some(group) = wave.group.as_ref().filter(|group| device.groups.iter().any(|of| of == group.as_str())) {
+        if let Some(group) = wave.groups.iter().find(|group| device.groups.iter().any(|of| of == group.as_str())) {
             return answer(Some(index), format!("it is in group `{group}` of wave `{}`", wave.name));
         }
         if plan.buckets_of(index).contains(&bucket) {

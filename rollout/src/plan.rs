@@ -19,9 +19,6 @@ pub struct Plan {
     /// Permutes the buckets, so that not always the same devices go first. Left out: by hash of product and version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Thing groups whose devices pay for traffic: only deltas for them, never the full image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub delta_only_groups: Vec<GroupName>,
     /// When jobs may be created: every day, UTC. Left out: at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
@@ -42,9 +39,9 @@ pub struct Wave {
     /// Up to this percentage of the product's devices, those of earlier waves included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-    /// A thing group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<GroupName>,
+    /// Thing groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
     /// Named things.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub things: Vec<ThingName>,
@@ -192,23 +189,13 @@ impl Plan {
         let buckets = self.buckets_of(wave).into_iter().map(|bucket| crate::buckets::group_name(&self.product, bucket));
         let named = self.waves.get(wave);
         Targets {
-            groups: named
-                .and_then(|wave| wave.group.as_ref())
-                .map(ToString::to_string)
-                .into_iter()
-                .chain(buckets)
-                .collect(),
+            groups: named.into_iter().flat_map(|wave| &wave.groups).map(ToString::to_string).chain(buckets).collect(),
             things: named.map(|wave| wave.things.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         }
     }
 
-    /// The job id of a wave's attempt: the same whoever asks, so that a job is never made twice.
-    pub fn job_id(&self, target: &[u8; 32], wave: usize, attempt: u32) -> String {
-        let hex: String = target.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("sealift-{hex}-{:08x}-w{wave:02}-a{attempt:02}", self.seed() as u32)
-    }
-
-    fn check(&self) -> Result<(), PlanError> {
+    /// Whether it can be carried out. [`Plan::from_toml`] asks; a plan that a program made is asked before it starts.
+    pub fn check(&self) -> Result<(), PlanError> {
         if self.waves.is_empty() {
             return refuse("wave", "a plan needs at least one wave");
         }
@@ -224,11 +211,12 @@ impl Plan {
             if wave.name.is_empty() || !names.insert(&wave.name) {
                 return refuse(at("name"), "every wave needs a name of its own");
             }
-            let kinds = usize::from(wave.percent.is_some())
-                + usize::from(wave.group.is_some())
-                + usize::from(!wave.things.is_empty());
-            if kinds != 1 {
-                return refuse(at("percent"), "a wave is made of either `percent`, `group` or `things`");
+            let named = wave.groups.len() + wave.things.len();
+            if (named > 0) == wave.percent.is_some() {
+                return refuse(at("percent"), "a wave is made of either `percent` or `groups` and `things`");
+            }
+            if named > limits::JOB_TARGETS_MAX {
+                return refuse(at("things"), "at most 100 groups and things: AWS allows no more targets in a job");
             }
             if let Some(upto) = wave.percent {
                 if upto <= percent || upto > 100 {
@@ -239,14 +227,11 @@ impl Plan {
                 }
                 percent = upto;
             }
-            if wave.things.len() > limits::JOB_TARGETS_MAX {
-                return refuse(at("things"), "at most 100 things: AWS allows no more targets in a job");
-            }
             if let Some(twice) = wave.things.iter().find(|thing| !things.insert(thing.as_str().to_owned())) {
                 return refuse(at("things"), format!("`{twice}` is named twice"));
             }
-            if let Some(twice) = wave.group.iter().find(|group| !groups.insert(group.as_str().to_owned())) {
-                return refuse(at("group"), format!("`{twice}` is in an earlier wave already"));
+            if let Some(twice) = wave.groups.iter().find(|group| !groups.insert(group.as_str().to_owned())) {
+                return refuse(at("groups"), format!("`{twice}` is named twice"));
             }
             wave.check(&at)?;
         }
@@ -267,6 +252,22 @@ pub struct Targets {
 }
 
 impl Wave {
+    /// A wave of groups and things with everything else as it is when a plan says nothing.
+    #[must_use]
+    pub fn of(name: &str, groups: Vec<GroupName>, things: Vec<ThingName>) -> Self {
+        Wave {
+            name: name.to_owned(),
+            percent: None,
+            groups,
+            things,
+            rate: Rate::default(),
+            timeout: default_timeout(),
+            retries: 0,
+            gate: Gate::default(),
+            abort: default_abort(),
+        }
+    }
+
     fn check(&self, at: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
         let per_minute = |field: &str, value: u32| match value {
             1..=1000 => Ok(()),

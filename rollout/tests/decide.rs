@@ -59,6 +59,13 @@ fn a_gate_that_no_longer_holds_starts_its_soak_anew() {
 }
 
 #[test]
+fn a_gate_is_passed_once() {
+    let wave = running(Counts { queued: 1, proven: 88, failed: 12, ..Counts::default() });
+    let next = running(Counts { queued: 900, ..Counts::default() });
+    assert_eq!(decide(&plan(), &seen(&[wave, next]), 10_000), vec![]);
+}
+
+#[test]
 fn a_success_without_proof_does_not_open_the_gate() {
     let wave = running(Counts { proven: 5, unproven: 95, queued: 1, ..Counts::default() });
     assert_eq!(decide(&plan(), &seen(&[wave]), 0), vec![]);

@@ -4,6 +4,8 @@
 //! own code before it takes it ([`intake`]), keeps it ([`store`]), tells devices of it ([`jobs`], [`rollout`]), and
 //! reads what they sign about themselves.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod cli;
 pub mod control;
 pub mod endpoint;

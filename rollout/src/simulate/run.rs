@@ -173,9 +173,14 @@ impl<'p> World<'p> {
     fn new(plan: &'p Plan, fleet: &'p Fleet) -> Self {
         let mut left = u64::from(fleet.devices);
         let sizes = plan.waves.iter().enumerate().map(|(index, wave)| {
-            let group = wave.group.as_ref().and_then(|group| fleet.groups.get(group.as_str()));
+            let groups = wave
+                .groups
+                .iter()
+                .filter_map(|group| fleet.groups.get(group.as_str()))
+                .map(|size| u64::from(*size))
+                .sum::<u64>();
             let buckets = plan.buckets_of(index).len() as u64 * u64::from(fleet.devices) / 100;
-            let devices = (wave.things.len() as u64 + group.map_or(0, |size| u64::from(*size)) + buckets).min(left);
+            let devices = (wave.things.len() as u64 + groups + buckets).min(left);
             left -= devices;
             WaveWorld { devices, rate: first_rate(wave), ..WaveWorld::default() }
         });

@@ -1,11 +1,13 @@
 //! The `sealift-server` command line.
 
+mod cloud;
 mod devices;
 mod jobs;
 mod output;
 mod publish;
 mod rollout;
 mod serve;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -176,9 +178,9 @@ impl Command {
     fn json(&self) -> bool {
         match self {
             Self::Serve(serve) => serve.common.json,
-            Self::Publish(publish) => publish.common.json,
+            Self::Publish(publish) => publish.json,
             Self::Releases(releases) => releases.common.json,
-            Self::Rollout(rollout) => rollout.common().json,
+            Self::Rollout(rollout) => rollout.json(),
             Self::Jobs(jobs) => jobs.common().json,
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,

@@ -10,6 +10,8 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealift_jobs::{ErrorCode, GroupName, ThingName};
+use sealift_rollout::buckets::is_bucket_group;
+use sealift_rollout::explain::Explanation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -96,6 +98,18 @@ struct NewGroup {
     name: GroupName,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pause {
+    comment: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    wave: String,
+}
+
 /// The control API over `app`.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -110,6 +124,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/rollouts", get(rollouts).post(create_rollout))
         .route("/v1/rollouts/{name}", get(rollout_status))
         .route("/v1/rollouts/{name}/cancel", post(cancel_rollout))
+        .route("/v1/rollouts/{name}/pause", post(pause_rollout))
+        .route("/v1/rollouts/{name}/resume", post(resume_rollout))
+        .route("/v1/rollouts/{name}/approve", post(approve_rollout))
+        .route("/v1/rollouts/{name}/explain/{thing}", get(explain_rollout))
         .with_state(app)
 }
 
@@ -189,7 +207,10 @@ async fn revoke(State(app): State<Arc<App>>, Path(thing): Path<String>) -> Resul
 
 async fn groups(State(app): State<Arc<App>>) -> Result<Json<Vec<GroupOverview>>, ApiError> {
     match registry(&app, registry::Request::Groups).await? {
-        registry::Response::Groups(groups) => Ok(Json(groups)),
+        // The hundred bucket groups of each product are no business of people's.
+        registry::Response::Groups(groups) => {
+            Ok(Json(groups.into_iter().filter(|group| !is_bucket_group(group.name.as_str())).collect()))
+        }
         _ => Ok(Json(Vec::new())),
     }
 }
@@ -263,7 +284,7 @@ async fn rollouts(State(app): State<Arc<App>>) -> Result<Json<Vec<Overview>>, Ap
     let rollouts = over(&app, &jobs);
     let mut all = Vec::new();
     for name in rollouts.names().await.map_err(failed)? {
-        all.push(rollouts.overview(&name).await.map_err(failed)?);
+        all.push(rollouts.overview(&name, (app.clock)()).await.map_err(failed)?);
     }
     all.sort_by_key(|overview| overview.created_at);
     Ok(Json(all))
@@ -271,7 +292,7 @@ async fn rollouts(State(app): State<Arc<App>>) -> Result<Json<Vec<Overview>>, Ap
 
 async fn rollout_status(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Status>, ApiError> {
     let jobs = LocalJobs(app.engine.clone());
-    Ok(Json(over(&app, &jobs).status(&name).await.map_err(failed)?))
+    Ok(Json(over(&app, &jobs).status(&name, (app.clock)()).await.map_err(failed)?))
 }
 
 async fn cancel_rollout(
@@ -283,6 +304,40 @@ async fn cancel_rollout(
     let jobs = LocalJobs(app.engine.clone());
     let cancelled = over(&app, &jobs).cancel(&name, ask.force, &ask.comment, (app.clock)()).await;
     Ok(Json(cancelled.map_err(failed)?))
+}
+
+async fn pause_rollout(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Overview>, ApiError> {
+    let ask: Pause = json_body(body, BODY_MAX, app.limits.body).await?;
+    let jobs = LocalJobs(app.engine.clone());
+    Ok(Json(over(&app, &jobs).pause(&name, &ask.comment, (app.clock)()).await.map_err(failed)?))
+}
+
+async fn resume_rollout(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Overview>, ApiError> {
+    let jobs = LocalJobs(app.engine.clone());
+    Ok(Json(over(&app, &jobs).resume(&name, (app.clock)()).await.map_err(failed)?))
+}
+
+async fn approve_rollout(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Overview>, ApiError> {
+    let ask: Approve = json_body(body, BODY_MAX, app.limits.body).await?;
+    let jobs = LocalJobs(app.engine.clone());
+    Ok(Json(over(&app, &jobs).approve(&name, &ask.wave, (app.clock)()).await.map_err(failed)?))
+}
+
+async fn explain_rollout(
+    State(app): State<Arc<App>>,
+    Path((name, thing)): Path<(String, String)>,
+) -> Result<Json<Explanation>, ApiError> {
+    let thing: ThingName = thing.parse().map_err(invalid)?;
+    let jobs = LocalJobs(app.engine.clone());
+    Ok(Json(over(&app, &jobs).explain(&name, &thing).await.map_err(failed)?))
 }
 
 async fn releases(State(app): State<Arc<App>>) -> Result<Json<serde_json::Value>, ApiError> {

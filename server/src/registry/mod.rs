@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use sealift_jobs::limits::GROUPS_PER_THING_MAX;
 use sealift_jobs::{GroupName, ThingName};
+use sealift_rollout::buckets;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, Thing};
@@ -109,7 +110,7 @@ pub enum Failure {
     #[error("no thing is called {0}")]
     NoThing(ThingName),
     /// More groups than AWS allows.
-    #[error("a thing is in at most {GROUPS_PER_THING_MAX} groups; the token names {0}")]
+    #[error("a thing is in at most {GROUPS_PER_THING_MAX} groups, its bucket group among them; the token names {0}")]
     Groups(usize),
     /// The database failed.
     #[error(transparent)]
@@ -123,7 +124,8 @@ pub enum Failure {
 pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Response, Failure> {
     match request {
         Request::IssueToken(token) => {
-            if token.groups.len() > GROUPS_PER_THING_MAX {
+            // One place is the bucket group's.
+            if token.groups.len() >= GROUPS_PER_THING_MAX {
                 return Err(Failure::Groups(token.groups.len()));
             }
             create_groups(ledger, &token.groups, now)?;
@@ -216,10 +218,15 @@ fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u
     if let Some(thing) = existing {
         return Ok(Response::Thing(Box::new(thing)));
     }
+    // Percentages of a rollout are made of these.
+    let bucket = buckets::group_name(&token.product, buckets::bucket_of(&token.product, enrolment.thing.as_str()));
+    let mut groups = token.groups.clone();
+    groups.extend(bucket.parse::<GroupName>().ok());
+    create_groups(ledger, &groups, now)?;
     let thing = Thing {
         name: enrolment.thing.clone(),
         product: token.product.clone(),
-        groups: token.groups.clone(),
+        groups,
         report_key: enrolment.report_key.clone(),
         certificate: issued.certificate.clone(),
         fingerprint: issued.fingerprint.clone(),

@@ -10,7 +10,7 @@ use sealift_manifests::PublicKey;
 use sealift_manifests::report::{Report, SignedReport};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
+use super::record::Record;
 use crate::service::ExecutionView;
 
 /// What is proven of one execution.
@@ -50,20 +50,20 @@ impl Proven {
     }
 }
 
-/// Checks the report of `execution`, made under `plan` by a device whose report key is `key`.
+/// Checks the report of `execution`, made in the rollout `record` by a device whose report key is `key`.
 #[must_use]
-pub fn prove(plan: &Plan, execution: &ExecutionView, key: Option<&[u8; 32]>) -> Proven {
+pub fn prove(record: &Record, execution: &ExecutionView, key: Option<&[u8; 32]>) -> Proven {
     if !execution.status.is_terminal() {
         return Proven::Pending;
     }
     let Some(text) = execution.details.value(details::REPORT) else { return Proven::Missing };
-    match check(plan, execution, key, text) {
+    match check(record, execution, key, text) {
         Ok(proven) => proven,
         Err(problem) => Proven::Refused { problem },
     }
 }
 
-fn check(plan: &Plan, execution: &ExecutionView, key: Option<&[u8; 32]>, text: &str) -> Result<Proven, String> {
+fn check(record: &Record, execution: &ExecutionView, key: Option<&[u8; 32]>, text: &str) -> Result<Proven, String> {
     let key = key.ok_or("the thing has no report key on record")?;
     let bytes = STANDARD.decode(text).map_err(|e| format!("the report isn't base64: {e}"))?;
     let signed = SignedReport::decode(&bytes).map_err(|e| format!("the report isn't a COSE_Sign1 of ours: {e}"))?;
@@ -76,17 +76,17 @@ fn check(plan: &Plan, execution: &ExecutionView, key: Option<&[u8; 32]>, text: &
     }
     let report = Report::decode(signed.payload).map_err(|e| format!("the report can't be read: {e}"))?;
     let expected = [
-        ("repository", plan.repository.clone(), report.repository.to_string()),
+        ("repository", record.repository.clone(), report.repository.to_string()),
         ("thing", execution.thing.to_string(), report.thing.to_owned()),
         ("job", execution.job.to_string(), report.job.to_owned()),
         ("execution number", execution.number.to_string(), report.execution.to_string()),
-        ("image", plan.target.image.to_string(), hex::encode(report.image.0)),
+        ("image", record.target.image.to_string(), hex::encode(report.image.0)),
     ];
     if let Some((what, expected, found)) = expected.into_iter().find(|(_, expected, found)| expected != found) {
         return Err(format!("the report is about another {what}: {found} instead of {expected}"));
     }
-    if report.security_counter < plan.target.security_counter {
-        let (found, expected) = (report.security_counter, plan.target.security_counter);
+    if report.security_counter < record.target.security_counter {
+        let (found, expected) = (report.security_counter, record.target.security_counter);
         return Err(format!("the device's security counter is {found}, the image's is {expected}"));
     }
     Ok(Proven::Running {

@@ -120,7 +120,8 @@ impl JobService for LocalJobs {
             Some(registry::Response::Thing(thing)) => {
                 let mut key = [0; 32];
                 let report_key = hex::decode_to_slice(&thing.report_key, &mut key).is_ok().then_some(key);
-                Ok(Some(ThingFacts { name: thing.name, product: thing.product, report_key }))
+                let groups = thing.groups.into_iter().collect();
+                Ok(Some(ThingFacts { name: thing.name, product: thing.product, report_key, groups }))
             }
             _ => Ok(None),
         }

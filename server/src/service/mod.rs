@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use sealift_jobs::{ExecutionStatus, GroupName, JobId, JobStatus, StatusDetails, ThingName};
+use sealift_rollout::plan::Rate;
 use serde::{Deserialize, Serialize};
 
 pub use local::LocalJobs;
 
 /// A job to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {
     /// Its id; the same id always means the same job.
     pub id: JobId,
@@ -27,6 +28,8 @@ pub struct NewJob {
     pub timeout_minutes: Option<u64>,
     /// Retries after FAILED and after TIMED_OUT, each.
     pub retries: u32,
+    /// How fast devices are told. AWS paces; the local machine, whose devices ask by themselves, tells all at once.
+    pub rate: Rate,
 }
 
 /// A job and how far it is.
@@ -92,6 +95,8 @@ pub struct ThingFacts {
     pub product: String,
     /// Ed25519 public key of its reports.
     pub report_key: Option<[u8; 32]>,
+    /// Its groups.
+    pub groups: Vec<GroupName>,
 }
 
 /// Why the service didn't do it.

@@ -18,6 +18,7 @@ pub async fn all<J: JobService, F: Future<Output = ()>>(jobs: &J, end: impl Fn(&
         things: [].into(),
         timeout_minutes: Some(60),
         retries: 0,
+        rate: sealift_rollout::plan::Rate::Constant(500),
     };
     let id = |id: &str| id.parse().unwrap();
     // Made once, however often it is asked for.

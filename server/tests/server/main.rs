@@ -16,7 +16,6 @@ mod store_suite;
 
 mod aws_client;
 mod crash;
-mod decisions;
 mod endpoint;
 mod hostile;
 mod job_service;

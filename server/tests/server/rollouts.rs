@@ -93,8 +93,9 @@ fn a_rollout_that_was_cut_off_before_its_job_is_carried_on_after_the_restart() {
     // The same record under another name, as a killed `create` leaves it.
     let record = std::fs::read_to_string(folder.join("seen.json")).unwrap();
     server.kill();
-    std::fs::write(folder.join("cut-off.json"), record.replace("\"rollout\": \"seen\"", "\"rollout\": \"cut-off\""))
-        .unwrap();
+    let mut record: Value = serde_json::from_str(&record).unwrap();
+    (record["rollout"], record["waves"]) = (json!("cut-off"), json!([]));
+    std::fs::write(folder.join("cut-off.json"), record.to_string()).unwrap();
     let server = Server::start(&home.path().join("state"));
     let device = Device { port: server.port, ..device };
     device.update("sl-seen-w1", &json!({"status": "REJECTED"}));
@@ -176,4 +177,87 @@ fn a_single_job_carries_any_document_and_is_cancelled_by_itself() {
     let cancelled = server.ok(&["jobs", "cancel", "probe-1", "--force"]);
     assert_eq!(cancelled[0]["status"], "CANCELED");
     assert_eq!(server.ok(&["jobs", "list"]).as_array().unwrap().len(), 1);
+}
+
+/// Three devices, two waves: the first passes its gate by proof and approval, then the second begins; a pause takes out who
+/// has not started, a resume brings them back, and every act is on record.
+#[test]
+fn a_plan_goes_through_gate_approval_pause_and_resume() {
+    let (home, server, maker) = with_release();
+    let image = {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(&maker.fleet.targets[0].image).into()
+    };
+    let devices: Vec<Device> = ["a", "b", "c"].map(|name| Device::enrol(&server, name, "all")).into();
+    let plan = home.path().join("plan.toml");
+    std::fs::write(
+        &plan,
+        "product = \"thermostat\"\nversion = \"1.0.0\"\n[[wave]]\nname = \"first\"\nthings = [\"a\"]\n\
+         gate = { success-ratio = 1.0, min-finished = 1, soak = \"0s\", approval = true }\n\
+         [[wave]]\nname = \"rest\"\npercent = 100\n",
+    )
+    .unwrap();
+    server.ok(&["rollout", "start", plan.to_str().unwrap(), "--name", "p"]);
+    assert_eq!(server.ok(&["rollout", "explain", "p", "a"])["wave"], 0);
+    assert_eq!(server.ok(&["rollout", "explain", "p", "b"])["wave"], 1);
+    let execution = devices[0].start_next();
+    assert_eq!(execution["jobId"], "sl-p-w1");
+    assert_eq!(devices[1].start_next(), Value::Null);
+    let report = devices[0].report(maker.fleet.repository.0, &execution, image, 3);
+    devices[0].update("sl-p-w1", &json!({"status": "SUCCEEDED", "statusDetails": {"report": report}}));
+    // The gate holds, but nobody has approved.
+    server.ok(&["rollout", "approve", "p", "--wave", "first"]);
+    let execution = devices[1].start_next();
+    assert_eq!(execution["jobId"], "sl-p-w2");
+    let paused = server.ok(&["rollout", "pause", "p", "--comment", "lunch"]);
+    assert_eq!((&paused["state"], &paused["comment"]), (&json!("PAUSED"), &json!("lunch")));
+    assert_eq!(devices[2].start_next(), Value::Null, "taken out before it started");
+    assert_eq!(server.ok(&["rollout", "resume", "p"])["state"], "RUNNING");
+    let again = devices[2].start_next();
+    assert_eq!(again["jobId"], "sl-p-w2-a1", "{again} {}", server.ok(&["rollout", "history", "p"]));
+    let history = server.ok(&["rollout", "history", "p"]).to_string();
+    for word in [
+        "created",
+        "wave first begins",
+        "gate of wave first holds",
+        "approved",
+        "paused: lunch",
+        "cancelled",
+        "resumed",
+        "sl-p-w2-a1",
+    ] {
+        assert!(history.contains(word), "{word}: {history}");
+    }
+    let (said, exit) = server.json(&["rollout", "approve", "p", "--wave", "nowhere"]);
+    assert_eq!(exit, 2);
+    assert!(said.to_string().contains("first, rest"), "{said}");
+}
+
+#[test]
+fn a_wave_whose_devices_refuse_stops_the_rollout_before_the_next() {
+    let (home, server, _) = with_release();
+    let devices: Vec<Device> = (0..4).map(|n| Device::enrol(&server, &format!("d{n}"), "lab")).collect();
+    let plan = home.path().join("plan.toml");
+    std::fs::write(
+        &plan,
+        "product = \"thermostat\"\nversion = \"1.0.0\"\n[[wave]]\nname = \"lab\"\ngroups = [\"lab\"]\n\
+         abort = [{ on = \"rejected\", percent = 50.0, min-finished = 2 }]\n[[wave]]\nname = \"all\"\npercent = 100\n",
+    )
+    .unwrap();
+    server.ok(&["rollout", "start", plan.to_str().unwrap(), "--name", "p"]);
+    for device in &devices[..2] {
+        device.start_next();
+        device.update("sl-p-w1", &json!({"status": "REJECTED", "statusDetails": {"code": "SL-504"}}));
+    }
+    let (_, exit) = server.json(&["rollout", "status", "p", "--wait", "--timeout", "60"]);
+    assert_eq!(exit, 3);
+    let status = server.ok(&["rollout", "status", "p"]);
+    assert_eq!(status["state"], "STOPPED");
+    assert!(status["comment"].as_str().unwrap().contains("2 of 2 devices refused"), "{status}");
+    // The end is recorded first, then the job is cancelled.
+    let spared = |_| server.ok(&["rollout", "status", "p"])["counts"]["CANCELED"] == 2;
+    assert!((0..200).any(spared), "two devices are taken out");
+    for device in &devices[2..] {
+        assert_eq!(device.start_next(), Value::Null);
+    }
 }
