@@ -44,8 +44,8 @@ fn certified(certificate: ServerCertificate, provider: &CryptoProvider) -> Resul
 
 /// The TLS configuration of the device endpoint, and the handle to renew its certificate.
 ///
-/// A client without a certificate gets in, because enrolment has to begin somewhere; every other route refuses it
-/// ([`super::identity`]). A client with a certificate of another CA fails in the handshake.
+/// A client without a certificate gets in, because enrolment has to begin somewhere; every other route refuses it.
+/// A client with a certificate of another CA fails in the handshake.
 ///
 /// # Errors
 /// [`PkiError::Make`].
