@@ -161,3 +161,29 @@ pub fn on_report_payload(payload: &[u8]) {
         (strict, slow) => panic!("strict {strict:?}, slow {slow:?}"),
     }
 }
+
+/// An install file: both see the same bundle and the same payloads up to the same fault.
+pub fn on_install_file(bytes: &[u8]) {
+    let items = cbor::sequence(bytes);
+    let is_file = |at: usize, item: &Option<&[u8]>| at == 0 || item.is_some_and(|item| item[0] >> 5 == 6);
+    let files = items.iter().enumerate().take_while(|(at, item)| is_file(*at, item)).count();
+    let role_file = |item: &Option<&[u8]>| item.is_some_and(|item| schema::file(item).is_some());
+    // An item that is cut short stands for itself: what it would have been shows in its first byte.
+    let length: usize = items[..files].iter().flatten().map(|item| item.len()).sum();
+    let cut = bytes.get(length).is_some_and(|head| head >> 5 == 6);
+    let good = files <= bundle::MAX_FILES && items[..files].iter().all(role_file) && !cut;
+    match sealift_manifests::install_file::split(bytes) {
+        Err(_) => assert!(!good, "the slow decoder sees {files} files"),
+        Ok((bundle, payloads)) => {
+            assert!(good, "the strict decoder sees a bundle of {} bytes", bundle.len());
+            assert_eq!(bundle, &bytes[..length]);
+            let expected = items[files..].iter().map(|item| cbor::bytes(cbor::read((*item)?)?));
+            let mut failed = false;
+            for (found, expected) in payloads.zip(expected) {
+                assert!(!failed, "nothing follows an error");
+                assert_eq!(found.ok().map(<[u8]>::to_vec), expected);
+                failed = expected.is_none();
+            }
+        }
+    }
+}

@@ -101,6 +101,8 @@ pub fn metadata() -> Vec<Seed> {
     }
     seeds.push(("bundle", "golden".into(), golden("update.bundle")));
     seeds.push(("bundle", "without_roots".into(), plain.files[1..].concat()));
+    let payloads = [&[0x44, 1, 2, 3, 4, 0x40][..]].concat();
+    seeds.push(("bundle", "install_file_with_two_payloads".into(), [plain.files[1..].concat(), payloads].concat()));
     seeds.push(("bundle", "one_file".into(), plain.files[TIMESTAMP].clone()));
     seeds.push(("bundle", "thirteen_files".into(), plain.files[TIMESTAMP].repeat(13)));
     let report = golden("report");
