@@ -18,6 +18,17 @@ impl Signers {
     /// Opens the keys of a role: `role` is one of TUF's four names, or a delegated role's. Keys that are not here are
     /// passed over as long as the threshold is reached without them.
     pub fn add(&mut self, project: &Project, role: &str, development: bool) -> Result<()> {
+        let Some(missing) = self.add_present(project, role, development)? else { return Ok(()) };
+        Err(Error::Input {
+            place: format!("{}: keys of {role}", project.file.display()),
+            fault: missing,
+            remedy: "bring the key files to these places, or set these variables".into(),
+        })
+    }
+
+    /// Does what [`Signers::add`] does, and says which keys are missing when too few are here. A key that is here and
+    /// cannot be used is an error all the same.
+    pub fn add_present(&mut self, project: &Project, role: &str, development: bool) -> Result<Option<String>> {
         let top = Role::ALL.into_iter().find(|known| known.name() == role).map(|known| project.role(known));
         let (names, threshold) = match (top, project.delegations.get(role)) {
             (Some(signers), _) => (&signers.keys, signers.threshold),
@@ -42,18 +53,11 @@ impl Signers {
             }
         }
         if (open.len() as u64) < threshold {
-            return Err(Error::Input {
-                place: format!("{}: keys of {role}", project.file.display()),
-                fault: format!(
-                    "{} of the {threshold} keys it takes are here; missing: {}",
-                    open.len(),
-                    absent.join(", ")
-                ),
-                remedy: "bring the key files to these places, or set these variables".into(),
-            });
+            let missing = absent.join(", ");
+            return Ok(Some(format!("{} of the {threshold} keys it takes are here; missing: {missing}", open.len())));
         }
         self.0.insert(role.to_owned(), open);
-        Ok(())
+        Ok(None)
     }
 
     /// Opens the keys that an earlier root named for a role, as far as the project file still knows where they are.

@@ -73,6 +73,23 @@ fn a_key_that_is_elsewhere_takes_its_releases_off_the_list() {
 }
 
 #[test]
+fn a_list_that_devices_hold_to_is_replaced_and_never_taken_away() {
+    let project = Project::new();
+    project.write("image.bin", "image");
+    let release = ["--version", "1.0.0", "--security-counter", "9", "--image", "image.bin"];
+    project.run(&[&["release", "create", "--product", "thermostat"][..], &release].concat()).ok();
+    let delegation = "products = [\"thermostat\"]\ncounter-ceiling = ";
+    project.edit(&format!("{delegation}1000"), &format!("{delegation}5"));
+    fs::rename(project.file("keys/release-1.pem"), project.file("away.pem")).unwrap();
+    let before = project.repository();
+    project.run(&["root", "apply"]).fails(4, &["keys of thermostat", "release-1"]);
+    assert!(project.repository() == before);
+    fs::rename(project.file("away.pem"), project.file("keys/release-1.pem")).unwrap();
+    let applied = project.run(&["root", "apply", "--json"]).ok().json();
+    assert_eq!(applied["releases"], serde_json::json!([]), "what is above the new ceiling is refused by every device");
+}
+
+#[test]
 fn a_new_root_needs_the_keys_of_the_old_one() {
     let project = Project::new();
     add_key(&project, "root-2", "offline");

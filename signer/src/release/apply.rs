@@ -99,7 +99,12 @@ pub fn apply(project: &Project, renew: bool, development: bool, now: u64) -> Res
         if signed.is_ok() && targets.iter().all(belongs) {
             continue;
         }
-        if signers.add(project, name, development).is_ok() {
+        // What these keys have signed binds devices as long as the keys do: it can be replaced, and not taken away.
+        let missing = match signed.is_ok() {
+            true => signers.add(project, name, development).map(|()| None)?,
+            false => signers.add_present(project, name, development)?,
+        };
+        if missing.is_none() {
             let kept: Vec<_> = targets.into_iter().filter(belongs).collect();
             let payload = delegated_payload(project, name, following(version, Role::Targets)?, &kept, now)?;
             changes.delegated.insert(name.clone(), payload);
