@@ -15,6 +15,7 @@ use super::{BAD_FILE, Common, FAILED, Failure, USAGE, output, policy};
 use crate::control;
 use crate::endpoint::{self, App, Limits, Listening};
 use crate::engine::{Engine, OpenError, system_clock};
+use crate::jobs::Effect;
 use crate::pki::Authority;
 use crate::rollout::Rollouts;
 use crate::rollout::document::Locations;
@@ -23,6 +24,8 @@ use crate::store::LocalStore;
 
 /// How often open rollouts are looked at: gates pass, lost calls are repeated.
 const RECONCILE: Duration = Duration::from_secs(10);
+/// Pause after something ended, before rollouts are looked at.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How often the server makes itself a new certificate; each is good for three times as long.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -207,6 +210,8 @@ async fn reconcile(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let jobs = LocalJobs(app.engine.clone());
     let rollouts = Rollouts { store: &app.store, jobs: &jobs, locations: Locations::local(), policy: app.policy };
     loop {
+        // Listening begins before looking, so that nothing falls between the two.
+        let mut effects = app.engine.effects();
         match rollouts.names().await {
             Ok(names) => {
                 for name in names {
@@ -217,7 +222,18 @@ async fn reconcile(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             }
             Err(error) => tracing::error!(%error, "rollouts can't be listed"),
         }
+        // Something ended: a gate may have passed, or a threshold may have been reached.
+        let stirred = async {
+            while let Ok(effect) = effects.recv().await {
+                if matches!(effect, Effect::ExecutionEnded { .. } | Effect::JobEnded(_)) {
+                    break;
+                }
+            }
+            // What ends together is looked at together.
+            tokio::time::sleep(SETTLE).await;
+        };
         tokio::select! {
+            () = stirred => {}
             () = tokio::time::sleep(RECONCILE) => {}
             _ = stop.changed() => return,
         }

@@ -26,3 +26,4 @@ mod proofs;
 mod publication;
 mod registry;
 mod rollouts;
+mod waves;
