@@ -48,7 +48,6 @@ fuzz_target!(|input: &[u8]| {
         ram,
         resume_interval: [512, 4096, 32 * 1024][usize::from(choice >> 4) % 3],
         read_back: choice & 0x40 == 0,
-        predict: choice & 0x80 == 0,
         level: 3,
         ..CreateOptions::default()
     };

@@ -212,10 +212,10 @@ impl World {
 
         let mut session = Session::new(IDENTITY, &before.0, before.1, self.time, Policy::production())
             .expect("what was accepted as a root can be started from");
-        let (mut root, mut state) = (None, None);
+        let (mut roots, mut state) = (vec![before.0.clone()], None);
         let outcome = session.supply_bundle(&bundle, |record| {
             match record {
-                Record::Root(file) => root = Some(file.to_vec()),
+                Record::Root(file) => roots.push(file.to_vec()),
                 Record::Trust(floors) => state = Some(*floors),
             }
             Ok(())
@@ -246,10 +246,11 @@ impl World {
         }
         let floors = *session.state();
         assert_eq!(state.unwrap_or(before.1), floors, "the last record is what the session holds");
-        if let Some(root) = root {
-            self.check_signed(&root, &[&before.0, &root]);
-            self.root = root;
+        // Each root by the keys of the one before it, and by its own.
+        for pair in roots.windows(2) {
+            self.check_signed(&pair[1], &[&pair[0], &pair[1]]);
         }
+        self.root = roots.pop().unwrap_or_default();
         self.state = floors;
         self.check_floors(&before.0, &before.1);
         self.check_agreement();

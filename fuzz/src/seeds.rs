@@ -16,6 +16,8 @@ pub const SCRIPTS: &[(&str, &[u8], Tally)] = &[
         &[1, 0, 0xb3, 2, 0, 0x1e, 3, 1, 0, 0, 2, 0, 0, 7, 1, 1, 0xd1, 1, 0, 0x1e, 3, 2, 0, 0],
         tally(1, 1, 1),
     ),
+    // Root's keys change twice between two sessions: the second step is vouched for by the first alone.
+    ("root_rotated_twice_in_one_bundle", &[1, 0, 0xb3, 2, 0, 0x1e, 1, 0, 0xd3, 2, 0, 0x1e, 3, 2, 0, 0], tally(1, 0, 1)),
     ("timestamp_key_rotated", &[3, 0, 0, 0, 1, 1, 0x91, 1, 0, 0x1e, 3, 1, 0, 0], tally(2, 0, 2)),
     ("delegation_rotated", &[3, 0, 0, 0, 1, 4, 0xc3, 2, 0, 0x1e, 3, 1, 0, 0], tally(2, 0, 2)),
     ("timestamp_with_threshold_0", &[1, 1, 0x91, 0, 0, 0x1e, 3, 1, 0, 0], tally(0, 1, 0)),
