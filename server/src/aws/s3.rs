@@ -123,7 +123,8 @@ impl S3Store {
             return self.existing(key, content).await;
         }
         let (upload, there) = match self.unfinished(key).await? {
-            Some(upload) => (upload.clone(), self.parts(key, &upload).await?),
+            // Parts that can't be listed are sent again.
+            Some(upload) => (upload.clone(), self.parts(key, &upload).await.unwrap_or_default()),
             None => {
                 let created = self
                     .client

@@ -26,7 +26,7 @@ async fn s3_is_an_artifact_store_with_and_without_a_prefix() {
 }
 
 #[tokio::test]
-async fn an_upload_in_parts_that_was_killed_goes_on_with_the_parts_that_are_there() {
+async fn an_upload_in_parts_that_was_killed_is_finished_and_not_left_behind() {
     let moto = Moto::start();
     let store = bucket(&moto, "parts", "").await;
     let client = moto.session().await.s3();

@@ -2,7 +2,7 @@
 //! them. (`cargo test -p sealift-server --features aws --test ports`; without the feature there is nothing here to run.)
 //!
 //! What moto can't show: signatures and permissions (it checks neither), races (its conditional writes are not atomic, so
-//! of racing publishers several win), throttling, fan-out of jobs to the members of groups, that a job id is not taken
+//! of racing publishers several win), which parts an upload has (its answer to ListParts is not AWS's), throttling, fan-out of jobs to the members of groups, that a job id is not taken
 //! twice (it replaces the job in silence), and whatever devices do (it has no jobs data plane).
 #![cfg(feature = "aws")]
 

@@ -47,6 +47,7 @@ const CHECKS: &[Check] = &[
     Check { name: "no_std", what: "manifests and verifier for thumbv7m-none-eabi", run: checks::no_std },
     Check { name: "boot", what: "the sample firmware in QEMU", run: checks::boot },
     Check { name: "tests", what: "unit and integration tests", run: suites::tests },
+    Check { name: "aws", what: "the AWS adapters against the emulator moto", run: suites::aws },
     Check { name: "doctests", what: "examples in the documentation", run: suites::doctests },
 ];
 

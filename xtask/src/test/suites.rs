@@ -20,15 +20,7 @@ pub(super) fn tests(setup: &Setup) -> Result<Outcome> {
         // A report of an earlier run must not be counted if this one doesn't get as far as writing its own.
         let _ = std::fs::remove_file(&report);
         let mut nextest = process::cargo();
-        with_python(nextest.args([
-            "nextest",
-            "run",
-            "--workspace",
-            "--locked",
-            "--no-fail-fast",
-            "--status-level",
-            "fail",
-        ]));
+        with_python(nextest.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]));
         println!("{}", process::line(&nextest));
         let succeeded = process::shown(&mut nextest)?;
         return finish(succeeded, from_junit(&project::read_text(&report).unwrap_or_default()));
@@ -44,6 +36,16 @@ pub(super) fn tests(setup: &Setup) -> Result<Outcome> {
         "--show-output",
     ]));
     libtest(&mut cargo)
+}
+
+/// The AWS adapters, in a build of their own: the SDKs behind the cargo feature are most of a build's time.
+pub(super) fn aws(_: &Setup) -> Result<Outcome> {
+    let server = ["-p", "sealift-server", "--features", "aws", "--locked"];
+    let lints = process::cargo().args(["clippy", "--all-targets"]).args(server).args(["--", "-D", "warnings"]).status();
+    if !lints.is_ok_and(|status| status.success()) {
+        return Ok(Outcome::failed("clippy with the feature aws"));
+    }
+    libtest(process::cargo().arg("test").args(server).args(["--no-fail-fast", "--test", "ports"]))
 }
 
 /// The examples in the documentation.
