@@ -278,3 +278,30 @@ fn python_tuf_downloads_every_target_and_refuses_what_was_altered() {
         altered(&metadata.join(file), &flip, &names);
     }
 }
+
+#[test]
+fn the_host_encoding_is_verified_by_the_devices_own_trust_machine() {
+    let project = repository();
+    let verify = ["verify", "repository", "--root", "repository/tuf/metadata/1.root.json"];
+    let report = project.run(&[&verify[..], &["--json"]].concat()).ok().json();
+    assert_eq!(report["kind"], "tuf repository");
+    assert_eq!(report["roles"][0]["version"], 2);
+    assert!(!report["targets"].as_array().unwrap().is_empty());
+    assert_eq!(report["unreachable"], json!([]));
+
+    // A payload that was swapped, and a role that was: each is found, and the exit code says refused.
+    let folder = project.file("repository/tuf/targets");
+    let target = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&target).unwrap();
+    fs::remove_file(&target).unwrap();
+    project.run(&verify).fails(4, &["not found"]);
+    fs::write(&target, vec![0; bytes.len()]).unwrap();
+    project.run(&verify).fails(3, &["SL-603"]);
+    fs::write(&target, bytes).unwrap();
+    project.run(&verify).ok();
+    let timestamp = project.file("repository/tuf/metadata/timestamp.json");
+    let mut altered: Value = serde_json::from_slice(&fs::read(&timestamp).unwrap()).unwrap();
+    altered["signed"]["version"] = json!(99);
+    fs::write(&timestamp, altered.to_string()).unwrap();
+    project.run(&verify).fails(3, &["SL-201"]);
+}

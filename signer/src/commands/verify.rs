@@ -25,9 +25,13 @@ Examples:
   sealift verify repository --root root.cbor
   sealift verify thermostat-1.1.0.sealift --root root.cbor
   sealift verify repository/metadata/2.root --root root.cbor
+  sealift verify repository --root repository/tuf/metadata/1.root.json
 
 The trusted root is the one that devices were provisioned with (`sealift root export --format cbor --version 1`). The
 checks are the device's own; floors, which only a device has, are left out. Exit code 3 means refused, with its code.";
+
+/// Most bytes of a root in JSON, which is the larger encoding.
+const MAX_HOST_ROOT: u64 = 512_000;
 
 /// Options of `verify`.
 #[derive(Debug, Args)]
@@ -35,7 +39,7 @@ checks are the device's own; floors, which only a device has, are left out. Exit
 pub(super) struct Options {
     /// A repository directory, an update bundle, an install file, or one role file
     path: PathBuf,
-    /// The trusted root
+    /// The trusted root; one in JSON has the standard TUF repository verified, which the directory is or has in `tuf`
     #[arg(long, value_name = "FILE")]
     root: PathBuf,
     /// Verify as a device without a clock does: nothing is known to be expired
@@ -49,10 +53,14 @@ pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
         eprintln!("warning: --development accepts keys that everybody has");
     }
     let policy = if global.development { Policy::development() } else { Policy::production() };
+    let time = if options.no_clock { Time::Unknown } else { Time::AtLeast(clock::signing_time()?) };
+    let root = input::read(&options.root, "trusted root", MAX_HOST_ROOT, "export it with `sealift root export`")?;
+    if root.trim_ascii_start().starts_with(b"{") {
+        return host(&options, &root, policy, time);
+    }
     let trusted = read_role(&options.root, Role::Root)?;
     Envelope::decode(&trusted)
         .map_err(|error| Error::input(&options.root, error, "export it with `sealift root export --format cbor`"))?;
-    let time = if options.no_clock { Time::Unknown } else { Time::AtLeast(clock::signing_time()?) };
     let path = &options.path;
     if path.is_dir() {
         let layout = Layout::new(path);
@@ -102,6 +110,38 @@ fn check_trusted(files: &Files, trusted: &[u8]) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// A standard TUF repository: all of it, by the same trust machine.
+#[cfg(feature = "tuf-json")]
+fn host(options: &Options, root: &[u8], policy: Policy, time: Time) -> Result<Report> {
+    let inner = options.path.join("tuf");
+    let dir = if inner.join("metadata").is_dir() { inner } else { options.path.clone() };
+    if !dir.join("metadata").is_dir() {
+        let remedy = "with a root in JSON, name the folder that holds `metadata` and `targets`";
+        return Err(Error::input(&options.path, "no TUF repository: it has no folder `metadata`", remedy));
+    }
+    let report = crate::tuf::verify(&dir, root, policy, time)?;
+    let freshness = if options.no_clock { "unknown" } else { "fresh" };
+    let mut words = format!("{}: TUF repository verified, freshness {freshness}", dir.display());
+    for role in &report.roles {
+        words += &format!("\n  {:<24} version {:<4} expires {}", role.name, role.version, clock::date(role.expires));
+    }
+    words += &format!("\n  targets: {}", report.targets.len());
+    if !report.unreachable.is_empty() {
+        words += &format!("\n  listed by roles that may not speak for them: {}", report.unreachable.join(", "));
+    }
+    let facts = json!({
+        "verified": true, "kind": "tuf repository", "freshness": freshness, "roles": report.roles,
+        "targets": report.targets, "unreachable": report.unreachable,
+    });
+    Ok(Report::new(words, facts))
+}
+
+#[cfg(not(feature = "tuf-json"))]
+fn host(options: &Options, _: &[u8], _: Policy, _: Time) -> Result<Report> {
+    let fault = format!("{} is in JSON, and this build has no host encoding", options.root.display());
+    Err(Error::usage(fault, "build sealift with the feature `tuf-json`"))
 }
 
 /// Every target with the digests of its payloads and bill of materials.

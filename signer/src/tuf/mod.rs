@@ -8,6 +8,11 @@
 mod roles;
 #[cfg(feature = "tuf-json")]
 mod sign;
+#[cfg(feature = "tuf-json")]
+mod verify;
+
+#[cfg(feature = "tuf-json")]
+pub use verify::verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
