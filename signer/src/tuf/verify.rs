@@ -32,7 +32,7 @@ fn failure(dir: &Path, error: sealift_tuf::Error) -> Error {
             refused(Some(sealift_verifier::Error::PayloadHash.code()), format!("{path}: {what}"))
         }
         sealift_tuf::Error::Fetch { url, source: FetchError::NotFound } => {
-            Error::input(&dir.join(url), "not found", "name the folder that holds all of `metadata` and `targets`")
+            Error::input(dir.join(url), "not found", "name the folder that holds all of `metadata` and `targets`")
         }
         sealift_tuf::Error::Fetch { url, source: source @ (FetchError::TooLong(_) | FetchError::TooShort { .. }) } => {
             refused(None, format!("{}: {source}", dir.join(url).display()))
