@@ -1,14 +1,16 @@
 //! From two images to a patch.
 
-use sealift_manifests::delta_format::{HEADER_LEN, Header, READ_BACK_MARGIN, RamClass, STREAMS, field};
+use sealift_manifests::delta_format::{Arch, HEADER_LEN, Header, READ_BACK_MARGIN, RamClass, STREAMS, field};
 use sha2::{Digest, Sha256};
 
 use super::{
     Costs, CreateError, apply,
     compress::{self, blocks},
+    detect::{esp_layout, flat, instruction_sets, laid_out},
     matcher::{Index, Op, parse},
-    predicted::Prediction,
-    serial,
+    pointers::with_pointers,
+    predicted::{Prediction, View},
+    serial, shifts,
 };
 
 /// Longest image (1 GiB): diagonals between two of them fit 31 bits.
@@ -68,15 +70,73 @@ pub fn create(base: &[u8], target: &[u8], options: &CreateOptions) -> Result<Cre
             return Err(CreateError::TooLong(which, image.len()));
         }
     }
+    let read_back = if options.read_back { field::READ_BACK } else { 0 };
+    let costs = Costs::default();
     let mut prediction = Prediction::none();
-    if options.read_back {
-        prediction.fields |= field::READ_BACK;
+    prediction.fields |= read_back;
+    let ops = parse(&Index::new(base), target, &costs, options.read_back, READ_BACK_MARGIN);
+    let mut best = assemble(base, target, &ops, &prediction, options)?;
+    if options.predict {
+        for mut candidate in candidates(base, target) {
+            candidate.fields |= read_back;
+            let created = predicted(base, target, candidate, &costs, options)?;
+            if created.patch.len() < best.patch.len() {
+                best = created;
+            }
+        }
     }
-    let index = Index::new(base);
-    let ops = parse(&index, target, &Costs::default(), options.read_back, READ_BACK_MARGIN);
-    let created = assemble(base, target, &ops, &prediction, options)?;
-    verify(base, target, &created)?;
-    Ok(created)
+    verify(base, target, &best)?;
+    Ok(best)
+}
+
+/// Predictions worth a try.
+fn candidates(base: &[u8], target: &[u8]) -> Vec<Prediction> {
+    let fields = field::BRANCH | field::PAIR;
+    let layouts = esp_layout(base).zip(esp_layout(target));
+    let mut found = Vec::new();
+    for arch in instruction_sets(base).into_iter().take(2) {
+        let laid = layouts.as_ref().filter(|_| matches!(arch, Arch::Xtensa | Arch::RiscV));
+        match laid.and_then(|(old, new)| laid_out(arch, fields | field::POINTER32, old, new)) {
+            Some(prediction) => found.push(prediction),
+            None => found.push(flat(arch, fields, base.len(), target.len())),
+        }
+    }
+    found
+}
+
+/// A patch with this prediction: match images with all fields blanked, learn where things went, match again with fields shown by
+/// where they go.
+fn predicted(
+    base: &[u8],
+    target: &[u8],
+    prediction: Prediction,
+    costs: &Costs,
+    options: &CreateOptions,
+) -> Result<Created, CreateError> {
+    let matched = |prediction: &Prediction, of_base: View, of_target: View| {
+        let index_of = prediction.view(base, false, of_base);
+        let seen = prediction.view(target, true, of_target);
+        parse(&Index::new(&index_of), &seen, costs, options.read_back, READ_BACK_MARGIN)
+    };
+    let ops = matched(&prediction, View::Blank, View::Blank);
+    let mut choices = vec![prediction.clone()];
+    choices.extend(with_pointers(&prediction, &ops, base, target));
+    let mut best: Option<Created> = None;
+    for mut prediction in choices {
+        // For matching, every hint is free.
+        let samples = shifts::samples(&prediction, &ops, base, target, true);
+        shifts::table(&samples, usize::MAX, 1.5, &mut prediction.map);
+        let ops = matched(&prediction, View::Moved, View::Plain);
+        let samples = shifts::samples(&prediction, &ops, base, target, false);
+        let most = usize::from(options.ram.limits().shifts);
+        shifts::table(&samples, most, 1.6, &mut prediction.map);
+        let created = assemble(base, target, &ops, &prediction, options)?;
+        if std::env::var("V").is_ok() { eprintln!("  {:?} fields {:02x} origin {:x} {:x?} shifts {} -> {} ops {}", prediction.arch, prediction.fields, prediction.map.origin, prediction.map.regions.iter().map(|r| (r.address, r.len, r.base)).collect::<Vec<_>>(), prediction.map.keys.len(), created.patch.len(), ops.len()); }
+        if best.as_ref().is_none_or(|best| created.patch.len() < best.patch.len()) {
+            best = Some(created);
+        }
+    }
+    best.ok_or_else(|| CreateError::Internal("no prediction to try".into()))
 }
 
 /// Puts a patch together.
@@ -90,6 +150,25 @@ fn assemble(
     let logs = window_logs(options.ram);
     let predicted = prediction.predict(ops, base, target);
     let difference = difference(ops, &predicted, target);
+    if std::env::var("V").is_ok_and(|v| v == "3") {
+        let mut at = 0usize;
+        for op in ops {
+            at += op.literals as usize;
+            let (to, end) = (at, at + op.copy as usize);
+            let mut p = to;
+            while p < end {
+                if difference[p] != 0 {
+                    let s = p.saturating_sub(4).max(to); let e = (p + 8).min(end);
+                    let src = op.source as usize + s - to;
+                    if op.source as usize >= base.len() { break; }
+                    eprintln!("@{p:06x} src {src:06x} old {:02x?} pred {:02x?} new {:02x?}", &base[src..src + e - s], &predicted[s..e], &target[s..e]);
+                    p = e;
+                }
+                p += 1;
+            }
+            at = end;
+        }
+    }
     let mut header = Header {
         ram: options.ram,
         arch: prediction.arch,

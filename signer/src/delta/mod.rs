@@ -17,9 +17,12 @@ mod apply;
 mod compress;
 mod costs;
 mod create;
+mod detect;
 mod matcher;
+mod pointers;
 mod predicted;
 mod serial;
+mod shifts;
 
 use std::{fmt, io};
 
