@@ -58,7 +58,6 @@ pub(super) fn section(section: &Section, window_logs: &[u8; STREAMS], level: i32
     let mut queues = Vec::with_capacity(STREAMS);
     for (stream, window_log) in section.streams.iter().zip(window_logs) {
         queues.push(blocks(stream, *window_log, level)?);
-        if std::env::var("V").is_ok_and(|v| v == "2") { eprint!("[{} -> {} in {}] ", stream.len(), queues.last().unwrap().iter().map(|b| b.bytes.len()).sum::<usize>(), queues.last().unwrap().len()); }
     }
     let mut bytes = section.len.to_le_bytes().to_vec();
     let mut unread = [0u32; STREAMS];

@@ -5,17 +5,37 @@ use std::collections::HashMap;
 use sealift_manifests::delta_format::{Arch, field};
 use sealift_verifier::delta::Region;
 
-use super::predicted::{Map, Prediction};
+use super::{
+    hint::{ImageHint, Segment},
+    predicted::{Map, Prediction},
+};
 
 /// Instruction sets that are tried, with what is predicted of each.
 const SETS: [Arch; 5] = [Arch::Thumb, Arch::Arm, Arch::AArch64, Arch::RiscV, Arch::Xtensa];
 
-/// Loadable pieces of an image: offset, address, length, whether it holds code.
-pub(super) type Layout = Vec<(u32, u64, u32, bool)>;
+/// Predictions worth a try, the likeliest first.
+pub(super) fn candidates(base: &[u8], target: &[u8], hints: Option<&(ImageHint, ImageHint)>) -> Vec<Prediction> {
+    let fields = field::BRANCH | field::PAIR;
+    let mut found = Vec::new();
+    if let Some((old, new)) = hints
+        && old.arch == new.arch
+    {
+        found.extend(laid_out(old.arch, fields, &old.segments, &new.segments));
+    }
+    let layouts = esp_layout(base).zip(esp_layout(target));
+    for arch in instruction_sets(base).into_iter().take(2) {
+        let laid = layouts.as_ref().filter(|_| matches!(arch, Arch::Xtensa | Arch::RiscV));
+        match laid.and_then(|(old, new)| laid_out(arch, fields | field::POINTER32, old, new)) {
+            Some(prediction) => found.push(prediction),
+            None => found.push(flat(arch, fields, base.len(), target.len())),
+        }
+    }
+    found
+}
 
 /// Instruction sets that the image may be made of, the likeliest first. A set's calls hit the same targets again and again if it is
 /// the right one, and hardly ever if it isn't.
-pub(super) fn instruction_sets(image: &[u8]) -> Vec<Arch> {
+fn instruction_sets(image: &[u8]) -> Vec<Arch> {
     let mut ranked: Vec<(usize, Arch)> = SETS
         .into_iter()
         .filter_map(|arch| {
@@ -37,35 +57,36 @@ pub(super) fn instruction_sets(image: &[u8]) -> Vec<Arch> {
 }
 
 /// A prediction with one region that covers both images, at address 0.
-pub(super) fn flat(arch: Arch, fields: u8, base_len: usize, target_len: usize) -> Prediction {
+fn flat(arch: Arch, fields: u8, base_len: usize, target_len: usize) -> Prediction {
     let len = base_len.max(target_len) as u32;
     let region = Region { address: 0, len, base: Some(0), code: true, target_bias: 0 };
     Prediction { arch, fields, map: Map { regions: vec![region], ..Map::default() } }
 }
 
 /// A prediction for images whose layouts are known. Pieces are paired in their order.
-pub(super) fn laid_out(arch: Arch, fields: u8, base: &Layout, target: &Layout) -> Option<Prediction> {
+fn laid_out(arch: Arch, fields: u8, base: &[Segment], target: &[Segment]) -> Option<Prediction> {
     if base.is_empty() || base.len() != target.len() {
         return None;
     }
-    let origin = base.iter().chain(target).map(|piece| piece.1).min()? & !0xfff;
+    let origin = base.iter().chain(target).map(|piece| piece.address).min()? & !0xfff;
     let mut regions = Vec::new();
     for (old, new) in base.iter().zip(target) {
-        let address = u32::try_from(old.1.checked_sub(origin)?).ok()?;
-        let target_bias = (new.1.checked_sub(origin)? as u32).wrapping_sub(new.0);
-        let moved = (new.1 as u32).wrapping_sub(old.1 as u32);
-        let len = old.2.max(new.2.wrapping_add(moved).min(new.2 + 0x1_0000));
-        regions.push(Region { address, len, base: Some(old.0), code: old.3, target_bias });
+        let address = u32::try_from(old.address.checked_sub(origin)?).ok()?;
+        let target_bias = (new.address.checked_sub(origin)? as u32).wrapping_sub(new.offset);
+        // Pointers into what the target has at the end are pointers too.
+        let end = (old.address + u64::from(old.len)).max(new.address + u64::from(new.len));
+        let len = u32::try_from(end.checked_sub(old.address)?).ok()?;
+        regions.push(Region { address, len, base: Some(old.offset), code: old.code, target_bias });
     }
     Some(Prediction { arch, fields, map: Map { origin, regions, ..Map::default() } })
 }
 
 /// The segments of an ESP8266 or ESP32 application image (`esptool` documents the format), as far as they follow one another.
-pub(super) fn esp_layout(image: &[u8]) -> Option<Layout> {
+fn esp_layout(image: &[u8]) -> Option<Vec<Segment>> {
     let &[0xe9, count, ..] = image else { return None };
     let word = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?));
     for header in [24usize, 8] {
-        let mut layout = Layout::new();
+        let mut layout = Vec::new();
         let mut at = header;
         for _ in 0..count {
             let (Some(address), Some(len)) = (word(at), word(at + 4)) else { break };
@@ -73,14 +94,16 @@ pub(super) fn esp_layout(image: &[u8]) -> Option<Layout> {
                 break;
             }
             // Everything below the internal ROM is mapped for data alone.
-            layout.push((at as u32 + 8, u64::from(address), len, address >= 0x4000_0000));
+            let code = address >= 0x4000_0000;
+            layout.push(Segment { offset: at as u32 + 8, address: address.into(), len, code });
             at += 8 + len as usize;
         }
         if count > 0 && layout.len() == usize::from(count) {
             // An ESP8266 image is followed by code that runs from flash, mapped where it lies.
             let rest = at.next_multiple_of(16);
             if header == 8 && image.len() > rest + 4096 {
-                layout.push((rest as u32, 0x4020_0000 + rest as u64, (image.len() - rest) as u32, true));
+                let (offset, len) = (rest as u32, (image.len() - rest) as u32);
+                layout.push(Segment { offset, address: 0x4020_0000 + u64::from(offset), len, code: true });
             }
             return Some(layout);
         }

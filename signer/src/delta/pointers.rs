@@ -28,24 +28,23 @@ const FARTHEST: i64 = 0x20_0000;
 /// Most changes looked at to find the load address.
 const LOOKED_AT: usize = 400;
 
-/// Predictions like `prediction`, with pointers of either width added where words look like it.
+/// Predictions like `prediction`, with pointers of either width added where words look like it; the likelier width first.
 pub(super) fn with_pointers(prediction: &Prediction, ops: &[Op], base: &[u8], target: &[u8]) -> Vec<Prediction> {
     let mut found = Vec::new();
     for (bit, wide) in [(field::POINTER32, false), (field::POINTER64, true)] {
         // Words that instructions explain are none.
         let blank = prediction.view(base, false, View::Blank);
         let clusters = clusters(changes(ops, base, &blank, target, wide));
-        if std::env::var("V").is_ok() { for c in &clusters { eprintln!("   cluster wide {wide} {:x}..{:x} {} agree {}", c.first, c.last, c.changes.len(), agreement(&c.changes)); } }
         if clusters.is_empty() && prediction.fields & bit == 0 {
             continue;
         }
         let known = prediction.map.regions.len() > 1 || prediction.map.origin != 0;
         let loaded = if known { None } else { load_address(&clusters, ops, base.len()) };
-        if let Some(found_here) = extend(prediction, bit, loaded, &clusters) {
-            found.push(found_here);
-        }
+        let agreeing: usize = clusters.iter().map(|cluster| agreement(&cluster.changes) * if wide { 2 } else { 1 }).sum();
+        found.extend(extend(prediction, bit, loaded, &clusters).map(|prediction| (agreeing, prediction)));
     }
-    found
+    found.sort_by_key(|(agreeing, _)| std::cmp::Reverse(*agreeing));
+    found.into_iter().map(|(_, prediction)| prediction).collect()
 }
 
 /// Aligned words that differ between a copy's source and its place.
@@ -91,9 +90,7 @@ fn clusters(mut changes: Vec<Change>) -> Vec<Cluster> {
             _ => found.push(Cluster { first: change.0, last: change.0, changes: vec![change] }),
         }
     }
-    found.retain(|cluster| {
-        cluster.changes.len() >= FEWEST && agreement(&cluster.changes) * 3 >= cluster.changes.len()
-    });
+    found.retain(|cluster| cluster.changes.len() >= FEWEST && agreement(&cluster.changes) * 3 >= cluster.changes.len());
     found.sort_by_key(|cluster| std::cmp::Reverse(cluster.changes.len()));
     found.truncate(6);
     found
@@ -157,9 +154,7 @@ fn extend(prediction: &Prediction, bit: u8, loaded: Option<u64>, clusters: &[Clu
     let placed = loaded.is_some() || old.regions.len() > 1 || old.origin != 0;
     for cluster in clusters {
         let inside = placed
-            && regions.iter().any(|(address, len, ..)| {
-                cluster.first >= *address && cluster.last < address + len
-            });
+            && regions.iter().any(|(address, len, ..)| cluster.first >= *address && cluster.last < address + len);
         let agreeing = agreement(&cluster.changes) * 2 >= cluster.changes.len();
         if !inside && agreeing && cluster.changes.len() >= MANY && regions.len() < MAX_REGIONS {
             let first = cluster.first & !0xff;

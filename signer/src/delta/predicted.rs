@@ -113,6 +113,14 @@ impl Prediction {
         Self { arch: Arch::None, fields: 0, map: Map::default() }
     }
 
+    /// Address of the image's first byte.
+    pub(super) fn load_address(&self) -> u64 {
+        let first = self.map.regions.iter().filter(|region| region.base.is_some()).min_by_key(|region| region.base);
+        first.map_or(0, |region| {
+            self.map.origin.wrapping_add(u64::from(region.address)).wrapping_sub(u64::from(region.base.unwrap_or(0)))
+        })
+    }
+
     pub(super) fn is_none(&self) -> bool {
         self.arch == Arch::None && self.fields & !field::READ_BACK == 0
     }
@@ -150,8 +158,7 @@ impl Prediction {
         }
         for piece in self.pieces(op.source, to, op.copy) {
             let start = (piece.target - to) as usize;
-            let mover =
-                MapMover { map, piece: piece.from, len: piece.len, shift: piece.to.wrapping_sub(piece.from) };
+            let mover = MapMover { map, piece: piece.from, len: piece.len, shift: piece.to.wrapping_sub(piece.from) };
             let bytes = &mut bytes[start..start + piece.len as usize];
             self.retarget_piece(bytes, piece.code, piece.from, piece.to, mover);
         }
@@ -206,19 +213,24 @@ impl Prediction {
 
     fn pass(&self, bytes: &mut [u8], code: bool, from: u32, to: u32, mover: impl Mover) {
         let arch = if code { self.arch } else { Arch::None };
-        let place =
-            Place { arch, fields: self.fields, map: self.map.view(), mover, from, to, pinned: true };
+        let place = Place { arch, fields: self.fields, map: self.map.view(), mover, from, to, pinned: true };
         retarget(bytes, 0, bytes.len(), &place);
     }
 
     /// Calls `visit` with the bytes of each region of an image and their first address.
     fn scan(&self, image: &mut [u8], of_target: bool, mut visit: impl FnMut(&mut [u8], u32, bool)) {
-        let mut starts: Vec<(usize, u32, bool)> = self.map.regions.iter().filter_map(|region| {
-            let base = region.base?;
-            // Where the target has a region follows from its bias.
-            let start = if of_target { region.address.wrapping_sub(region.target_bias) } else { base };
-            Some((start as usize, region.address, region.code))
-        }).filter(|(start, ..)| *start < image.len()).collect();
+        let mut starts: Vec<(usize, u32, bool)> = self
+            .map
+            .regions
+            .iter()
+            .filter_map(|region| {
+                let base = region.base?;
+                // Where the target has a region follows from its bias.
+                let start = if of_target { region.address.wrapping_sub(region.target_bias) } else { base };
+                Some((start as usize, region.address, region.code))
+            })
+            .filter(|(start, ..)| *start < image.len())
+            .collect();
         starts.sort_unstable();
         for (place, &(start, address, code)) in starts.iter().enumerate() {
             let end = starts.get(place + 1).map_or(image.len(), |next| next.0);

@@ -1,9 +1,9 @@
 //! Copies: from the base or from the target written so far, with predicted fields and a sparse difference.
 
-use sealift_manifests::delta_format::{Arch, Header, READ_BACK_MARGIN, field};
+use sealift_manifests::delta_format::{Arch, Header, READ_BACK_MARGIN, field, stream};
 
 use super::{
-    decoder::{DIFF, Pause, RUNS},
+    decoder::Pause,
     error::{DeltaError, Fault},
     io::{BaseReader, Output},
     map::{AddressMap, Region},
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Bytes copied at a time.
-const WORK: usize = 512;
+const WORK: usize = 384;
 /// Diagonals (source minus place) that an operation can name by a small number.
 pub(super) const RECENT: usize = 4;
 
@@ -191,7 +191,7 @@ impl Copier {
         while self.corrected < self.ready {
             let run = match self.run {
                 Some(run) => run,
-                None => match streams.varint(RUNS, &mut self.number, windows)? {
+                None => match streams.varint(stream::RUN, &mut self.number, windows)? {
                     Ok(run) => *self.run.insert(run),
                     Err(pause) => return Ok(Err(pause)),
                 },
@@ -202,7 +202,7 @@ impl Copier {
             if run > skip || self.corrected == self.ready {
                 continue;
             }
-            match streams.byte(DIFF, windows) {
+            match streams.byte(stream::DIFFERENCE, windows) {
                 Ok(byte) => {
                     if let Some(place) = self.work.get_mut(self.corrected) {
                         *place = place.wrapping_add(byte);

@@ -153,7 +153,8 @@ fn data<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> Option<u
 
 /// Whether an aligned pointer starts at `at` (Xtensa's code is unaligned and must not run into it).
 fn is_pointer<M: Mover>(bytes: &[u8], at: usize, place: &Place<'_, M>) -> bool {
-    place.fields & field::POINTER32 != 0 && word(bytes, at).is_some_and(|value| place.address(u64::from(value)).is_some())
+    place.fields & field::POINTER32 != 0
+        && word(bytes, at).is_some_and(|value| place.address(u64::from(value)).is_some())
 }
 
 fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -6,6 +6,9 @@ use super::{Mover, Place, half, write};
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
 pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
+    if place.pc(at) & 1 != 0 {
+        return 1;
+    }
     let (Some(first), Some(second)) = (half(bytes, at), half(bytes, at.saturating_add(2))) else { return 2 };
     if first & 0xf800 != 0xf000 {
         return 2;

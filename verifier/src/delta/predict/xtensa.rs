@@ -51,5 +51,6 @@ pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) 
 
 /// ENTRY with the stack pointer (windowed ABI), or the ADDI that makes a frame on it (CALL0 ABI).
 fn is_prologue(bytes: &[u8], at: usize) -> bool {
-    matches!(read::<2>(bytes, at), Some([0x36, second]) if second & 15 == 1) || read::<2>(bytes, at) == Some([0x12, 0xc1])
+    matches!(read::<2>(bytes, at), Some([0x36, second]) if second & 15 == 1)
+        || read::<2>(bytes, at) == Some([0x12, 0xc1])
 }
