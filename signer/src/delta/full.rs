@@ -28,9 +28,11 @@ pub fn full_image(image: &[u8], ram: RamClass, level: i32) -> Result<FullImage, 
     let mut compressed = Vec::new();
     for frame in image.chunks(FRAME.max(4 << window_log)) {
         let mut encoder = Encoder::new(&mut compressed, level).map_err(CreateError::Compress)?;
-        for parameter in
-            [CParameter::WindowLog(u32::from(window_log)), CParameter::ChecksumFlag(false), CParameter::DictIdFlag(false)]
-        {
+        for parameter in [
+            CParameter::WindowLog(u32::from(window_log)),
+            CParameter::ChecksumFlag(false),
+            CParameter::DictIdFlag(false),
+        ] {
             encoder.set_parameter(parameter).map_err(CreateError::Compress)?;
         }
         for piece in frame.chunks(block.min(128 * 1024) as usize) {

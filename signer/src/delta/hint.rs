@@ -45,15 +45,25 @@ impl ImageHint {
                 continue;
             }
             let code = match segment.flags() {
-                SegmentFlags::Elf { p_flags } => p_flags & elf::PF_X != 0,
+                SegmentFlags::Elf { p_flags, .. } => p_flags.0 & elf::PF_X.0 != 0,
                 _ => true,
             };
-            found.push((physical(&elf, file, segment.address()).unwrap_or(segment.address()), segment.address(), len, code));
+            found.push((
+                physical(&elf, file, segment.address()).unwrap_or(segment.address()),
+                segment.address(),
+                len,
+                code,
+            ));
         }
         found.sort_unstable();
         let first = found.first()?.0;
         let segments = found.into_iter().map(|(physical, address, len, code)| {
-            Some(Segment { offset: u32::try_from(physical - first).ok()?, address, len: u32::try_from(len).ok()?, code })
+            Some(Segment {
+                offset: u32::try_from(physical - first).ok()?,
+                address,
+                len: u32::try_from(len).ok()?,
+                code,
+            })
         });
         Some(Self { arch, segments: segments.collect::<Option<_>>()? })
     }

@@ -77,7 +77,8 @@ fn cut(map: &Map, harm: &[f64], price: f64, base_len: usize) -> Map {
 
 /// (start, code) of each stretch of one kind between two offsets. The first kind wins when nothing speaks against it.
 fn kinds(start: u32, end: u32, harm: &[f64], price: f64, first: bool) -> Vec<(u32, bool)> {
-    let blocks: Vec<usize> = (start as usize / BLOCK..(end as usize).div_ceil(BLOCK).max(start as usize / BLOCK + 1)).collect();
+    let blocks: Vec<usize> =
+        (start as usize / BLOCK..(end as usize).div_ceil(BLOCK).max(start as usize / BLOCK + 1)).collect();
     // Costs of the cheapest way that ends as data or as code, and where each block's way came from.
     let mut cost = [if first { price } else { 0.0 }, if first { 0.0 } else { price }];
     let mut came: Vec<[bool; 2]> = Vec::with_capacity(blocks.len());

@@ -40,7 +40,8 @@ pub(super) fn with_pointers(prediction: &Prediction, ops: &[Op], base: &[u8], ta
         }
         let known = prediction.map.regions.len() > 1 || prediction.map.origin != 0;
         let loaded = if known { None } else { load_address(&clusters, ops, base.len()) };
-        let agreeing: usize = clusters.iter().map(|cluster| agreement(&cluster.changes) * if wide { 2 } else { 1 }).sum();
+        let agreeing: usize =
+            clusters.iter().map(|cluster| agreement(&cluster.changes) * if wide { 2 } else { 1 }).sum();
         found.extend(extend(prediction, bit, loaded, &clusters).map(|prediction| (agreeing, prediction)));
     }
     found.sort_by_key(|(agreeing, _)| std::cmp::Reverse(*agreeing));
