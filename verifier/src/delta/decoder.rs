@@ -106,6 +106,14 @@ struct Machine {
     mapping: Mapping,
 }
 
+/// What a class sizes.
+struct Store<'a> {
+    memory: &'a mut [u8],
+    keys: &'a mut [u32],
+    shifts: &'a mut [u32],
+    limits: Limits,
+}
+
 /// The parts of a decoder that one step works on.
 struct Parts<'a> {
     /// The streams' windows.
@@ -149,7 +157,8 @@ impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
         output: &mut O,
     ) -> Result<Progress, Fault<B::Error, O::Error>> {
         let Self { machine, memory, keys, shifts } = self;
-        let result = machine.push(input, memory, keys, shifts, Self::LIMITS, base, output);
+        let mut store = Store { memory, keys, shifts, limits: Self::LIMITS };
+        let result = machine.push(input, &mut store, base, output);
         if result.is_err() {
             self.machine.step = Step::Stopped;
         }
@@ -234,17 +243,16 @@ impl Machine {
     fn push<B: BaseReader, O: Output>(
         &mut self,
         input: &[u8],
-        memory: &mut [u8],
-        keys: &mut [u32],
-        shifts: &mut [u32],
-        limits: Limits,
+        store: &mut Store<'_>,
         base: &mut B,
         output: &mut O,
     ) -> Result<Progress, Fault<B::Error, O::Error>> {
         let mut rest = input;
         loop {
-            let (windows, block) = memory.split_at_mut_checked(self.streams.windows()).ok_or(DeltaError::TooLarge)?;
-            let parts = &mut Parts { windows, block, keys, shifts, limits };
+            let windows = self.streams.windows();
+            let (windows, block) = store.memory.split_at_mut_checked(windows).ok_or(DeltaError::TooLarge)?;
+            let (keys, shifts) = (&mut *store.keys, &mut *store.shifts);
+            let parts = &mut Parts { windows, block, keys, shifts, limits: store.limits };
             let state = match self.step {
                 Step::Stopped => return Err(DeltaError::NotRunning.into()),
                 Step::Done if rest.is_empty() => State::Done,

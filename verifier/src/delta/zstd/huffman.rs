@@ -116,6 +116,11 @@ impl Huffman {
             return Err(Corrupt);
         }
         let last = rest.ilog2() as u8 + 1;
+        // A full code has its longest codes in pairs; the reference refuses others, which would leave holes.
+        let longest = weights.iter().chain([last]).filter(|weight| *weight == 1).count();
+        if longest < 2 || longest & 1 != 0 {
+            return Err(Corrupt);
+        }
 
         let (mut code, mut symbol) = (0u16, 0u16);
         for weight in 1..=max_bits as u8 + 1 {
