@@ -28,7 +28,7 @@ fn textures(seed: u64, len: usize) -> Vec<u8> {
                 let copied: Vec<u8> = data[from..].iter().copied().take(run).collect();
                 data.extend(copied);
             }
-            _ => data.extend((0..run).map(|_| ((next() % 256) * (next() % 256) >> 8) as u8)),
+            _ => data.extend((0..run).map(|_| (((next() % 256) * (next() % 256)) >> 8) as u8)),
         }
     }
     data.truncate(len);

@@ -46,6 +46,8 @@ pub struct CreateOptions {
     pub predict: Predict,
     /// What is known of the base and of the target (from ELF files); guessed when missing.
     pub hints: Option<(ImageHint, ImageHint)>,
+    /// Whether the sizes in the other RAM classes are found out, too.
+    pub class_sizes: bool,
     /// zstd level of the streams.
     pub level: i32,
 }
@@ -58,6 +60,7 @@ impl Default for CreateOptions {
             read_back: true,
             predict: Predict::All,
             hints: None,
+            class_sizes: false,
             level: 22,
         }
     }
@@ -89,6 +92,31 @@ pub struct Created {
     pub sections: usize,
     /// What was tried, in this order.
     pub tried: Vec<Tried>,
+    /// Length of the patch in each class, if asked for.
+    pub class_sizes: Vec<(RamClass, usize)>,
+}
+
+/// A patch, and what it was made of.
+struct Attempt {
+    created: Created,
+    ops: Vec<Op>,
+    prediction: Prediction,
+}
+
+/// The smallest of some attempts, with everything that was tried.
+fn smallest(attempts: impl IntoIterator<Item = Result<Attempt, CreateError>>) -> Result<Attempt, CreateError> {
+    let mut best: Option<Attempt> = None;
+    let mut tried = Vec::new();
+    for attempt in attempts {
+        let mut attempt = attempt?;
+        tried.append(&mut attempt.created.tried);
+        if best.as_ref().is_none_or(|best| attempt.created.patch.len() < best.created.patch.len()) {
+            best = Some(attempt);
+        }
+    }
+    let mut best = best.ok_or_else(|| CreateError::Internal("nothing was tried".into()))?;
+    best.created.tried = tried;
+    Ok(best)
 }
 
 /// Windows of the streams in each class.
@@ -129,38 +157,38 @@ pub fn create(base: &[u8], target: &[u8], options: &CreateOptions) -> Result<Cre
         },
         Predict::All => job.all()?,
     };
-    verify(base, target, &mut best)?;
-    Ok(best)
+    verify(base, target, &best.created)?;
+    if options.class_sizes {
+        for ram in RamClass::ALL {
+            let len = if ram == options.ram { best.created.patch.len() } else { job.in_class(ram, &best)? };
+            best.created.class_sizes.push((ram, len));
+        }
+    }
+    Ok(best.created)
 }
 
 impl Job<'_> {
-    fn all(&self) -> Result<Created, CreateError> {
+    fn all(&self) -> Result<Attempt, CreateError> {
         let predictions = candidates(self.base, self.target, self.options.hints.as_ref());
-        let mut tries: Vec<Box<dyn Fn() -> Result<Created, CreateError> + Sync + '_>> = vec![Box::new(|| self.plain())];
+        let mut tries: Vec<Box<dyn Fn() -> Result<Attempt, CreateError> + Sync + '_>> = vec![Box::new(|| self.plain())];
         for prediction in predictions {
             tries.push(Box::new(move || self.predicted(prediction.clone(), true)));
         }
-        let results: Vec<Result<Created, CreateError>> = if self.base.len() + self.target.len() <= PARALLEL {
-            std::thread::scope(|scope| {
-                let threads: Vec<_> = tries.iter().map(|attempt| scope.spawn(attempt)).collect();
-                let failed = || Err(CreateError::Internal("a matching thread died".into()));
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| failed())).collect()
-            })
-        } else {
-            tries.iter().map(|attempt| attempt()).collect()
-        };
-        let mut best: Option<Created> = None;
-        let mut tried = Vec::new();
-        for created in results {
-            let mut created = created?;
-            tried.append(&mut created.tried);
-            if best.as_ref().is_none_or(|best| created.patch.len() < best.patch.len()) {
-                best = Some(created);
-            }
+        if self.base.len() + self.target.len() > PARALLEL {
+            return smallest(tries.iter().map(|attempt| attempt()));
         }
-        let mut best = best.ok_or_else(|| CreateError::Internal("nothing was tried".into()))?;
-        best.tried = tried;
-        Ok(best)
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = tries.iter().map(|attempt| scope.spawn(attempt)).collect();
+            let died = || Err(CreateError::Internal("a matching thread died".into()));
+            smallest(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())))
+        })
+    }
+
+    /// Length of an attempt's patch in another class.
+    fn in_class(&self, ram: RamClass, attempt: &Attempt) -> Result<usize, CreateError> {
+        let options = CreateOptions { ram, ..self.options.clone() };
+        let job = Job { options: &options, costs: self.costs.clone(), ..*self };
+        Ok(job.with_table(attempt.prediction.clone(), attempt.ops.clone())?.created.patch.len())
     }
 
     fn read_back(&self) -> u8 {
@@ -172,11 +200,11 @@ impl Job<'_> {
     }
 
     /// A patch without prediction.
-    fn plain(&self) -> Result<Created, CreateError> {
+    fn plain(&self) -> Result<Attempt, CreateError> {
         let mut prediction = Prediction::none();
         prediction.fields |= self.read_back();
         let ops = self.parse(self.base, self.target);
-        self.assemble(&ops, &prediction)
+        self.assemble(ops, prediction)
     }
 
     /// The images as a prediction sees them, matched.
@@ -188,7 +216,7 @@ impl Job<'_> {
 
     /// A patch with this prediction: match images with all fields blanked, learn where things went, match again with fields shown
     /// by where they go. Unless `all` pointers are to be tried, those that most words look like are.
-    fn predicted(&self, mut prediction: Prediction, all: bool) -> Result<Created, CreateError> {
+    fn predicted(&self, mut prediction: Prediction, all: bool) -> Result<Attempt, CreateError> {
         prediction.fields |= self.read_back();
         let ops = self.matched(&prediction, View::Blank, View::Blank);
         let mut choices = with_pointers(&prediction, &ops, self.base, self.target);
@@ -198,40 +226,34 @@ impl Job<'_> {
         if !all {
             choices.truncate(1);
         }
-        let mut best: Option<Created> = None;
-        let mut tried = Vec::new();
-        for prediction in choices {
-            let mut created = self.refined(prediction, &ops)?;
-            tried.append(&mut created.tried);
-            if best.as_ref().is_none_or(|best| created.patch.len() < best.patch.len()) {
-                best = Some(created);
-            }
-        }
-        let mut best = best.ok_or_else(|| CreateError::Internal("no prediction to try".into()))?;
-        best.tried = tried;
-        Ok(best)
+        smallest(choices.into_iter().map(|prediction| self.refined(prediction, &ops)))
     }
 
     /// A patch with this prediction, given a first matching.
-    fn refined(&self, mut prediction: Prediction, ops: &[Op]) -> Result<Created, CreateError> {
+    fn refined(&self, mut prediction: Prediction, ops: &[Op]) -> Result<Attempt, CreateError> {
         let (base, target) = (self.base, self.target);
         // For matching, every hint is free.
         let samples = shifts::samples(&prediction, ops, base, target, true);
         shifts::table(&samples, usize::MAX, 1.5, &mut prediction.map);
         kinds::split(&mut prediction, ops, base, target);
         let ops = self.matched(&prediction, View::Moved, View::Plain);
-        let samples = shifts::samples(&prediction, &ops, base, target, false);
+        self.with_table(prediction, ops)
+    }
+
+    /// A patch of these operations, with a shift table of the class's size.
+    fn with_table(&self, mut prediction: Prediction, ops: Vec<Op>) -> Result<Attempt, CreateError> {
+        let samples = shifts::samples(&prediction, &ops, self.base, self.target, false);
         let most = usize::from(self.options.ram.limits().shifts);
         shifts::table(&samples, most, 1.6, &mut prediction.map);
-        self.assemble(&ops, &prediction)
+        self.assemble(ops, prediction)
     }
 
     /// Puts a patch together.
-    fn assemble(&self, ops: &[Op], prediction: &Prediction) -> Result<Created, CreateError> {
+    fn assemble(&self, ops: Vec<Op>, prediction: Prediction) -> Result<Attempt, CreateError> {
         let (base, target, options) = (self.base, self.target, self.options);
         let logs = window_logs(options.ram);
-        let mut difference = prediction.predict(ops, base, target);
-        subtract(ops, &mut difference, target);
+        let mut difference = prediction.predict(&ops, base, target);
+        subtract(&ops, &mut difference, target);
         debug_assert!(prediction.map.regions.len() <= MAX_REGIONS);
         let mut header = Header {
             ram: options.ram,
@@ -255,7 +277,7 @@ impl Job<'_> {
 
         let mut sections = 0;
         if !target.is_empty() {
-            let whole = serial::section(ops, 0, target, &difference);
+            let whole = serial::section(&ops, 0, target, &difference);
             let body = compress::section(&whole, &logs, options.level)?;
             let count = (body.len() as u32 / options.resume_interval.max(1024)).max(1);
             sections = 1;
@@ -264,7 +286,7 @@ impl Job<'_> {
             } else {
                 sections = 0;
                 let mut start = 0;
-                for part in split(ops, &whole, count) {
+                for part in split(&ops, &whole, count) {
                     let section = serial::section(&part, start, target, &difference);
                     start += section.len;
                     patch.extend_from_slice(&compress::section(&section, &logs, options.level)?);
@@ -278,7 +300,9 @@ impl Job<'_> {
             load_address: prediction.load_address(),
             len: patch.len(),
         };
-        Ok(Created { patch, header, operations: ops.len(), sections, tried: vec![tried] })
+        let created =
+            Created { patch, header, operations: ops.len(), sections, tried: vec![tried], class_sizes: Vec::new() };
+        Ok(Attempt { created, ops, prediction })
     }
 }
 
@@ -317,7 +341,7 @@ fn split(ops: &[Op], whole: &serial::Section, count: u32) -> Vec<Vec<Op>> {
 }
 
 /// Decodes the patch and compares.
-fn verify(base: &[u8], target: &[u8], created: &mut Created) -> Result<(), CreateError> {
+fn verify(base: &[u8], target: &[u8], created: &Created) -> Result<(), CreateError> {
     match apply::decode(base, &created.patch, &created.header) {
         Ok(decoded) if decoded == target => Ok(()),
         Ok(decoded) => {

@@ -50,7 +50,7 @@ fn instruction_sets(image: &[u8]) -> Vec<Arch> {
             (repeated > 20 && repeated > image.len() / 4000).then_some((repeated, arch))
         })
         .collect();
-    ranked.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    ranked.sort_unstable_by_key(|(repeated, _)| std::cmp::Reverse(*repeated));
     let most = ranked.first().map_or(0, |best| best.0);
     ranked.retain(|(repeated, _)| repeated * 3 > most);
     ranked.into_iter().map(|(_, arch)| arch).collect()
