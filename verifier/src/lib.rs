@@ -20,6 +20,10 @@
 #![deny(missing_docs)]
 
 pub mod boot;
+#[cfg(not(sealift_fault_model))]
+mod certain;
+#[cfg(sealift_fault_model)]
+pub mod certain;
 pub mod cose;
 pub mod delta;
 pub mod ed25519;

@@ -2,6 +2,7 @@
 
 mod apt;
 mod bare_metal;
+mod bench_device;
 mod demo;
 mod docs;
 mod error;
@@ -9,6 +10,7 @@ mod figures;
 mod fuzz;
 mod images;
 mod marked;
+mod metal;
 mod process;
 mod project;
 mod test;
@@ -37,8 +39,18 @@ enum Command {
     Figures,
     /// Attack the verifier: run the fuzz targets
     Fuzz(fuzz::Options),
+    /// Measure, and hold what was measured to its budget
+    #[command(subcommand)]
+    Bench(Bench),
     /// Build the sample firmware in test-images again
     Images(images::Options),
+}
+
+/// What is measured.
+#[derive(Subcommand)]
+enum Bench {
+    /// Flash, RAM and instructions of the verifier on a Cortex-M3
+    Device(bench_device::Options),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +60,7 @@ fn main() -> ExitCode {
         Command::Docs(options) => docs::run(&options),
         Command::Figures => figures::run(),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Bench(Bench::Device(options)) => bench_device::run(&options),
         Command::Images(options) => images::run(&options),
     };
     match outcome {

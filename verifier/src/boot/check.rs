@@ -4,6 +4,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 
 use super::factory::{self, FactoryImage};
 use super::ports::{RecordId, Records};
+use crate::certain::require;
 use crate::error::Error;
 use crate::image::{Slot, SlotReader, Slots};
 use crate::session::Identity;
@@ -34,8 +35,7 @@ pub fn check_slot<F: ReadNorFlash>(
     scratch: &mut [u8],
 ) -> Result<BootTarget, Error> {
     let target = read_record(records, slot, identity, scratch)?;
-    if target.security_counter < counter {
-        return Err(Error::CounterTooLow);
-    }
-    if SlotReader::new(slots.of(slot)).holds(&target.image)? { Ok(target) } else { Err(Error::ImageHash) }
+    require!(target.security_counter >= counter, Error::CounterTooLow);
+    require!(SlotReader::new(slots.of(slot)).holds(&target.image)?, Error::ImageHash);
+    Ok(target)
 }

@@ -4,6 +4,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use sealift_manifests::Image;
 
 use super::slot::{Slot, SlotReader};
+use crate::certain::require;
 use crate::error::Error;
 use crate::session::Approved;
 
@@ -18,11 +19,8 @@ pub struct VerifiedImage<'b> {
 impl<'b> VerifiedImage<'b> {
     /// Reads `flash`, the storage of `slot`, back and holds it to what was approved.
     pub fn read_back<F: ReadNorFlash>(approved: Approved<'b>, slot: Slot, flash: F) -> Result<Self, Error> {
-        if SlotReader::new(flash).holds(&approved.target().image)? {
-            Ok(VerifiedImage { approved, slot })
-        } else {
-            Err(Error::ImageHash)
-        }
+        require!(SlotReader::new(flash).holds(&approved.target().image)?, Error::ImageHash);
+        Ok(VerifiedImage { approved, slot })
     }
 
     /// What was approved.

@@ -204,6 +204,7 @@ impl<'b> Session<'b> {
         self.root.content().authority(role)
     }
 
+    #[inline(never)] // stack: one step's at a time
     fn accept_root(&mut self, file: &'b [u8]) -> Result<Record<'_>, Error> {
         if self.roots_accepted >= MAX_BUNDLE_ROOTS {
             return Err(Error::TooManyRoots);
@@ -213,6 +214,7 @@ impl<'b> Session<'b> {
         Ok(Record::Root(file))
     }
 
+    #[inline(never)] // stack: one step's at a time
     fn accept_timestamp(&mut self, file: &'b [u8]) -> Result<Record<'_>, Error> {
         let known = self.state.timestamp.as_ref();
         let named = known.zip(self.state.snapshot.as_ref()).map(|(t, s)| (t.snapshot_version, &s.floor));
@@ -232,6 +234,7 @@ impl<'b> Session<'b> {
         Ok(Record::Trust(&self.state))
     }
 
+    #[inline(never)] // stack: one step's at a time
     fn accept_snapshot(&mut self, timestamp: &Trusted<Timestamp<'b>>, file: &'b [u8]) -> Result<Record<'_>, Error> {
         check_length(file, Some(timestamp.content().snapshot), Role::Snapshot)?;
         let known = self.state.snapshot.as_ref();
@@ -251,6 +254,7 @@ impl<'b> Session<'b> {
         Ok(Record::Trust(&self.state))
     }
 
+    #[inline(never)] // stack: one step's at a time
     fn accept_targets(&mut self, snapshot: Trusted<Snapshot<'b>>, file: &'b [u8]) -> Result<Record<'_>, Error> {
         check_length(file, Some(snapshot.content().targets), Role::Targets)?;
         let targets: Trusted<Targets<'b>> =
@@ -281,6 +285,7 @@ impl<'b> Session<'b> {
         Ok(Record::Trust(&self.state))
     }
 
+    #[inline(never)] // stack: one step's at a time
     fn accept_delegated(
         &mut self,
         snapshot: &Trusted<Snapshot<'b>>,

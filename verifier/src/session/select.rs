@@ -3,6 +3,7 @@
 use sealift_manifests::{Digest, Target, Version, sha256};
 
 use super::{Identity, Listed, Session, Stage, slot_record};
+use crate::certain::require;
 use crate::cose::ListedKeys;
 use crate::error::Error;
 use crate::trust::Time;
@@ -88,12 +89,8 @@ impl<'b> Session<'b> {
             (target, listed, authority, root.counter_ceiling.min(delegation.counter_ceiling))
         };
         check_identity(&target, &self.identity)?;
-        if target.security_counter > ceiling {
-            return Err(Error::CounterAboveCeiling);
-        }
-        if target.security_counter < device.security_counter {
-            return Err(Error::CounterTooLow);
-        }
+        require!(target.security_counter <= ceiling, Error::CounterAboveCeiling);
+        require!(target.security_counter >= device.security_counter, Error::CounterTooLow);
         if target.minimum_version.is_some_and(|minimum| device.installed.is_none_or(|installed| installed < minimum)) {
             return Err(Error::BridgeRequired);
         }
@@ -127,14 +124,8 @@ pub(super) fn check_identity(target: &Target<'_>, identity: &Identity<'_>) -> Re
     if !target.critical.is_empty() {
         return Err(Error::UnknownCritical(Role::Targets));
     }
-    if target.product != identity.product {
-        return Err(Error::WrongProduct);
-    }
-    if target.component != identity.component {
-        return Err(Error::WrongComponent);
-    }
-    if !target.hardware.iter().any(|hardware| hardware == identity.hardware) {
-        return Err(Error::WrongHardware);
-    }
+    require!(target.product == identity.product, Error::WrongProduct);
+    require!(target.component == identity.component, Error::WrongComponent);
+    require!(target.hardware.iter().any(|hardware| hardware == identity.hardware), Error::WrongHardware);
     Ok(())
 }

@@ -9,6 +9,7 @@ use sealift_manifests::{Digest, Image, PublicKey, Role, Targets, Version};
 
 use super::Identity;
 use super::select::check_identity;
+use crate::certain::require;
 use crate::cose::CoseFile;
 use crate::error::Error;
 use crate::record::{CHECKSUM, RecordReader, RecordWriter};
@@ -77,9 +78,7 @@ pub fn verify(record: &[u8], identity: &Identity<'_>) -> Result<BootTarget, Erro
     reader.finish()?;
     let _: Signers = count_signatures(&file, &RecordedKeys { threshold, keys }, Role::Targets)?;
     let targets = file.open()?;
-    if targets.header.repository != identity.repository {
-        return Err(Error::WrongRepository(Role::Targets));
-    }
+    require!(targets.header.repository == identity.repository, Error::WrongRepository(Role::Targets));
     let target = targets.find(&digest).ok_or(Error::TargetNotListed)?;
     check_identity(&target, identity)?;
     Ok(BootTarget { digest, image: target.image, security_counter: target.security_counter, version: target.version })

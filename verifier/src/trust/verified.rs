@@ -6,6 +6,7 @@ use super::format::{
     Authority, Pin, RoleFacts, RootFacts, SignedFile, SnapshotFacts, TargetsFacts, TimestampFacts, VerificationKey,
 };
 use super::signers::{Floor, SignerSet};
+use crate::certain::{branch, require};
 use crate::error::Error;
 
 /// A role whose signatures, version and pins were checked. Its fields are private: nothing else makes one.
@@ -104,16 +105,15 @@ where
             continue;
         }
         let holds = file.check_signature(&key, |message, signature| key.verifies(message, signature));
-        if holds && !counted.insert(fingerprint) {
+        // Twice, so that one fault does not count a signature that does not hold.
+        if branch(holds) && !branch(!holds) && !counted.insert(fingerprint) {
             return Err(Error::TooManySigners(role));
         }
     }
     // A threshold of 0 is refused where a root or delegation is accepted, and once more here.
-    if authority.threshold() > 0 && counted.count() >= authority.threshold() {
-        Ok(counted)
-    } else {
-        Err(Error::ThresholdNotMet(role))
-    }
+    let threshold = authority.threshold();
+    require!(threshold > 0 && counted.count() >= threshold, Error::ThresholdNotMet(role));
+    Ok(counted)
 }
 
 /// Whether keys and threshold are ones that can be trusted at all: a threshold from 1 to the number of distinct keys, and
@@ -168,22 +168,20 @@ impl<R: RoleFacts, S: SignerSet> Verified<R, S> {
 
     /// Nothing below a floor that still holds, and no second content under one version.
     fn check_floor(&self, floor: Option<&Floor<S>>, authority: &impl Authority) -> Result<(), Error> {
-        match floor.filter(|floor| floor.holds(authority)) {
-            Some(floor) if self.content.version() < floor.version => Err(Error::Rollback(self.content.role())),
-            Some(floor) if self.content.version() == floor.version && self.digest != floor.content => {
-                Err(Error::VersionReused(self.content.role()))
-            }
-            _ => Ok(()),
+        if let Some(floor) = floor.filter(|floor| floor.holds(authority)) {
+            let (version, role) = (self.content.version(), self.content.role());
+            require!(version >= floor.version, Error::Rollback(role));
+            require!(version != floor.version || self.digest == floor.content, Error::VersionReused(role));
         }
+        Ok(())
     }
 }
 
 /// Length and hash before anything else is done with the bytes (5.5.2, 5.6.2).
 fn check_pin(pin: &impl Pin, bytes: &[u8], role: Role) -> Result<(), Error> {
-    if !pin.length_matches(bytes) {
-        return Err(Error::LengthMismatch(role));
-    }
-    if pin.hash_matches(bytes) { Ok(()) } else { Err(Error::HashMismatch(role)) }
+    require!(pin.length_matches(bytes), Error::LengthMismatch(role));
+    require!(pin.hash_matches(bytes), Error::HashMismatch(role));
+    Ok(())
 }
 
 impl<R: RootFacts, S: SignerSet> Verified<R, S> {

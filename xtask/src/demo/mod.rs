@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Keep everything in this folder, which must not exist yet or be empty: keys, repository, server, devices, transcript
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Show microcontrollers update themselves instead: bootloader and application in QEMU, in Rust and in C
+    #[arg(long, conflicts_with_all = ["keep", "json"])]
+    bare_metal: bool,
     /// Print one JSON object at the end instead of the story
     #[arg(long)]
     json: bool,
@@ -52,6 +55,9 @@ const LAB: &str = "lab";
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.bare_metal {
+        return crate::metal::run();
+    }
     let mut stage = Stage::new(options.json);
     let temporary;
     let dir = match &options.keep {

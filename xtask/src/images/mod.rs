@@ -16,6 +16,12 @@ use crate::{
     marked, process, project,
 };
 
+/// The loadable bytes of an ELF file in one piece.
+pub(crate) fn raw(elf: &[u8]) -> Result<Vec<u8>> {
+    let formats = convert::formats(elf, &["bin"])?;
+    Ok(formats.into_iter().next().map(|(_, bytes)| bytes).unwrap_or_default())
+}
+
 /// Options of `cargo xtask images`.
 #[derive(clap::Args)]
 pub(crate) struct Options {

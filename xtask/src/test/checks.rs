@@ -107,6 +107,18 @@ pub(super) fn boot(setup: &Setup) -> Result<Outcome> {
     Ok(Outcome { passed, failed: wrong.len(), skipped: 0, note: wrong.join(", ") })
 }
 
+/// The bootloader and the application of `device/bare-metal`, and the same in C, in QEMU; and that they can't panic.
+pub(super) fn bare_metal(setup: &Setup) -> Result<Outcome> {
+    setup.packages(
+        &["qemu-system-arm", "qemu-system-misc", "gcc-arm-none-eabi"],
+        &["qemu-system-arm", "qemu-system-riscv32", "arm-none-eabi-gcc"],
+        "an emulator and a C compiler, to run the bare-metal device",
+    )?;
+    let steps = crate::metal::tell_all()?;
+    let panics = crate::bench_device::programs_that_can_panic()?;
+    Ok(Outcome { passed: steps, failed: panics.len(), skipped: 0, note: panics.join(", ") })
+}
+
 /// Says which tests will be left out for want of real firmware, before they are.
 pub(super) fn announce_firmware() {
     match project::firmware() {

@@ -46,6 +46,8 @@ const CHECKS: &[Check] = &[
     Check { name: "tables", what: "generated tables in the documents", run: checks::tables },
     Check { name: "no_std", what: "manifests and verifier for thumbv7m-none-eabi", run: checks::no_std },
     Check { name: "boot", what: "the sample firmware in QEMU", run: checks::boot },
+    Check { name: "fault_model", what: "each security-relevant branch negated in turn", run: suites::fault_model },
+    Check { name: "bare_metal", what: "bootloader and application update themselves in QEMU", run: checks::bare_metal },
     Check { name: "tests", what: "unit and integration tests", run: suites::tests },
     Check { name: "aws", what: "the AWS adapters against the emulator moto", run: suites::aws },
     Check { name: "doctests", what: "examples in the documentation", run: suites::doctests },

@@ -53,6 +53,15 @@ pub(super) fn doctests(_: &Setup) -> Result<Outcome> {
     libtest(process::cargo().args(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]))
 }
 
+/// The fault model, in a build of its own: the switch that negates branches must not be in any other.
+pub(super) fn fault_model(_: &Setup) -> Result<Outcome> {
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--locked", "-p", "sealift-verifier", "--test", "fault_model"]);
+    cargo.arg("--target-dir").arg(project::target().join("fault-model"));
+    cargo.env("RUSTFLAGS", "--cfg sealift_fault_model");
+    libtest(&mut cargo)
+}
+
 fn libtest(command: &mut Command) -> Result<Outcome> {
     println!("{}", process::line(command));
     let done = process::output(command)?;

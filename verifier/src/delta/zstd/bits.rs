@@ -14,7 +14,7 @@ impl<'a> Backward<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
         match bytes.split_last() {
             Some((&last, rest)) if last != 0 => {
-                Ok(Self { bytes, left: rest.len().saturating_mul(8) + last.ilog2() as usize })
+                Ok(Self { bytes, left: rest.len().saturating_mul(8) + last.checked_ilog2().unwrap_or(0) as usize })
             }
             _ => Err(Corrupt),
         }

@@ -30,7 +30,7 @@ pub(super) fn read_counts(bytes: &[u8], counts: &mut [i16], max_log: u8) -> Resu
     let mut remaining = 1i32 << log;
     let mut symbols = counts.iter_mut();
     while remaining > 0 {
-        let width = (remaining as u32 + 1).ilog2() + 1;
+        let width = (remaining as u32 + 1).checked_ilog2().unwrap_or(0) + 1;
         let value = bits.peek(width);
         let low = value & ((1 << (width - 1)) - 1);
         let threshold = (1u32 << width).wrapping_sub(remaining as u32 + 2);

@@ -1,0 +1,56 @@
+//! Decisions that one skipped or inverted branch must not turn.
+//!
+//! A fault attack (a dip of the voltage, a pulse on the clock) can make a processor skip an instruction, and so take a branch
+//! the wrong way. [`require!`] decides twice, in opposite senses, in two branches that the compiler may not merge.
+//!
+//! In a build with `--cfg sealift_fault_model` each such branch is counted and the one that a test names is negated:
+//! `verifier/tests/fault_model.rs` goes through all of them, one at a time.
+
+use core::hint::black_box;
+
+/// Returns the error unless the condition holds, decided twice.
+macro_rules! require {
+    ($condition:expr, $error:expr) => {{
+        let condition: bool = $condition;
+        if !$crate::certain::branch(condition) {
+            return Err($error);
+        }
+        if $crate::certain::branch(!condition) {
+            return Err($error);
+        }
+    }};
+}
+pub(crate) use require;
+
+/// A condition on its way into a branch: opaque to the compiler.
+#[inline(always)]
+pub(crate) fn branch(condition: bool) -> bool {
+    let condition = black_box(condition);
+    #[cfg(sealift_fault_model)]
+    let condition = condition ^ fault::is_now();
+    condition
+}
+
+/// The fault model's switch.
+#[cfg(sealift_fault_model)]
+pub mod fault {
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    static PASSED: AtomicUsize = AtomicUsize::new(0);
+    static NEGATED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    /// Starts to count anew; the branch of this number will be negated, once.
+    pub fn negate(number: usize) {
+        NEGATED.store(number, Relaxed);
+        PASSED.store(0, Relaxed);
+    }
+
+    /// Branches passed since.
+    pub fn passed() -> usize {
+        PASSED.load(Relaxed)
+    }
+
+    pub(super) fn is_now() -> bool {
+        PASSED.fetch_add(1, Relaxed) == NEGATED.load(Relaxed)
+    }
+}
