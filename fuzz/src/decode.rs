@@ -46,8 +46,8 @@ impl Output for Slot {
 }
 
 /// Decodes `bytes` in pieces of the given length; what was written, and how it ended: done, or short of input, or an error.
-pub fn decode<const W: usize, const B: usize, const S: usize>(
-    decoder: &mut Decoder<W, B, S>,
+pub fn decode<const M: usize, const S: usize>(
+    decoder: &mut Decoder<M, S>,
     payload: &Payload,
     base: &[u8],
     bytes: &[u8],

@@ -11,7 +11,24 @@ pub const VERSION: u8 = 1;
 /// Length of the fixed header in bytes; the prelude (address map) starts here.
 pub const HEADER_LEN: usize = 96;
 /// Number of separately compressed streams in a delta's body.
-pub const STREAMS: usize = 4;
+pub const STREAMS: usize = 7;
+/// The streams of a delta's body, by their numbers.
+pub mod stream {
+    /// Numbers of literal bytes, one an operation.
+    pub const LITERAL_LEN: usize = 0;
+    /// Numbers of copied bytes, one an operation.
+    pub const COPY_LEN: usize = 1;
+    /// Heads of diagonals: how many more bytes there are, and the upper six bits.
+    pub const DIAGONAL: usize = 2;
+    /// The lower bytes of diagonals.
+    pub const DIAGONAL_LOW: usize = 3;
+    /// Lengths of unchanged stretches of copies.
+    pub const RUN: usize = 4;
+    /// What is added to the byte behind each such stretch.
+    pub const DIFFERENCE: usize = 5;
+    /// New bytes; and the prelude.
+    pub const LITERAL: usize = 6;
+}
 /// Smallest window of a stream as a power of two: zstd frames know no smaller one.
 pub const MIN_WINDOW_LOG: u8 = 10;
 /// Largest window of a stream as a power of two: what the `host` class can hold.
@@ -68,10 +85,9 @@ pub enum RamClass {
 /// What a RAM class allows to a payload. The signer stays inside; a decoder of that class accepts anything inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all stream windows together.
-    pub windows: u32,
-    /// Most bytes of one zstd block, compressed or regenerated.
-    pub block: u32,
+    /// Bytes for windows and for the block at hand. A delta's windows, and the largest of them again for a block, fit in; so do the
+    /// one window and the largest block of a zstd payload.
+    pub memory: u32,
     /// Most entries of the shift table.
     pub shifts: u16,
 }
@@ -109,10 +125,10 @@ impl RamClass {
     /// What payloads of this class may ask for.
     pub const fn limits(self) -> Limits {
         match self {
-            Self::Ram16K => Limits { windows: 5 * 1024, block: 2048, shifts: 192 },
-            Self::Ram24K => Limits { windows: 10 * 1024, block: 4096, shifts: 384 },
-            Self::Ram64K => Limits { windows: 40 * 1024, block: 8192, shifts: 1024 },
-            Self::Host => Limits { windows: 1536 * 1024, block: 128 * 1024, shifts: 8192 },
+            Self::Ram16K => Limits { memory: 8 * 1024, shifts: 64 },
+            Self::Ram24K => Limits { memory: 13 * 1024, shifts: 448 },
+            Self::Ram64K => Limits { memory: 48 * 1024, shifts: 1024 },
+            Self::Host => Limits { memory: 1792 * 1024, shifts: 8192 },
         }
     }
 
@@ -129,6 +145,15 @@ impl RamClass {
     /// The class of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl Limits {
+    /// Largest window of a zstd payload, as a power of two, and the largest block beside it.
+    pub const fn zstd(&self) -> (u8, u32) {
+        let log = (self.memory - self.memory / 4).ilog2() as u8;
+        let spare = self.memory - (1 << log);
+        (log, if spare < 1 << log { spare } else { 1 << log })
     }
 }
 
@@ -262,10 +287,10 @@ impl Header {
             target_len: word(12),
             base_sha256: digest(16),
             target_sha256: digest(48),
-            window_logs: [b[80], b[81], b[82], b[83]],
-            shifts: u16::from_le_bytes([b[84], b[85]]),
-            regions: b[86],
-            body: word(88),
+            window_logs: [b[80], b[81], b[82], b[83], b[84], b[85], b[86]],
+            shifts: u16::from_le_bytes([b[88], b[89]]),
+            regions: b[90],
+            body: word(92),
         };
         if header.fields & !field::ALL != 0 {
             return Err(HeaderError::Field(7));
@@ -274,15 +299,14 @@ impl Header {
             return Err(HeaderError::Field(80));
         }
         if usize::from(header.regions) > MAX_REGIONS {
-            return Err(HeaderError::Field(86));
+            return Err(HeaderError::Field(90));
         }
-        if b[87] != 0 {
-            return Err(HeaderError::Field(87));
+        for at in [87u8, 91] {
+            if b[usize::from(at)] != 0 {
+                return Err(HeaderError::Field(at));
+            }
         }
         if (header.body as usize) < HEADER_LEN {
-            return Err(HeaderError::Field(88));
-        }
-        if b[92..] != [0; 4] {
             return Err(HeaderError::Field(92));
         }
         Ok(header)
@@ -300,21 +324,22 @@ impl Header {
         b[12..16].copy_from_slice(&self.target_len.to_le_bytes());
         b[16..48].copy_from_slice(&self.base_sha256);
         b[48..80].copy_from_slice(&self.target_sha256);
-        b[80..84].copy_from_slice(&self.window_logs);
-        b[84..86].copy_from_slice(&self.shifts.to_le_bytes());
-        b[86] = self.regions;
-        b[88..92].copy_from_slice(&self.body.to_le_bytes());
+        b[80..87].copy_from_slice(&self.window_logs);
+        b[88..90].copy_from_slice(&self.shifts.to_le_bytes());
+        b[90] = self.regions;
+        b[92..].copy_from_slice(&self.body.to_le_bytes());
         b
     }
 
     /// Whether a decoder of `class` can hold this delta.
     pub fn fits(&self, limits: &Limits) -> bool {
-        let mut windows = 0u32;
+        let (mut windows, mut largest) = (0u32, 0u32);
         for log in self.window_logs {
             let Some(window) = 1u32.checked_shl(u32::from(log)) else { return false };
             windows = windows.saturating_add(window);
+            largest = largest.max(window);
         }
-        windows <= limits.windows && self.shifts <= limits.shifts
+        windows.saturating_add(largest) <= limits.memory && self.shifts <= limits.shifts
     }
 }
 
@@ -331,8 +356,8 @@ mod tests {
             target_len: 320_016,
             base_sha256: [0xb5; 32],
             target_sha256: [0x7a; 32],
-            window_logs: [11, 10, 11, 12],
-            shifts: 384,
+            window_logs: [10, 10, 10, 10, 11, 11, 11],
+            shifts: 320,
             regions: 2,
             body: 700,
         }
@@ -354,22 +379,25 @@ mod tests {
             (7, 0x40, HeaderError::Field(7)),
             (81, 9, HeaderError::Field(80)),
             (83, 40, HeaderError::Field(80)),
-            (86, 13, HeaderError::Field(86)),
             (87, 1, HeaderError::Field(87)),
-            (95, 1, HeaderError::Field(92)),
+            (90, 13, HeaderError::Field(90)),
+            (91, 1, HeaderError::Field(91)),
         ] {
             let mut bad = good;
             bad[at] = value;
             assert_eq!(Header::parse(&bad), Err(expected), "byte {at}");
         }
+        let mut bad = good;
+        bad[92..].copy_from_slice(&95u32.to_le_bytes());
+        assert_eq!(Header::parse(&bad), Err(HeaderError::Field(92)));
         assert_eq!(Header::parse(&good[..HEADER_LEN - 1]), Err(HeaderError::Truncated));
     }
 
     #[test]
     fn windows_and_shifts_beyond_the_class_do_not_fit() {
         assert!(header().fits(&RamClass::Ram24K.limits()));
-        assert!(!Header { window_logs: [20; 4], ..header() }.fits(&RamClass::Ram24K.limits()));
-        assert!(!Header { shifts: 385, ..header() }.fits(&RamClass::Ram24K.limits()));
+        assert!(!Header { window_logs: [20; STREAMS], ..header() }.fits(&RamClass::Ram24K.limits()));
+        assert!(!Header { shifts: 449, ..header() }.fits(&RamClass::Ram24K.limits()));
         assert!(RamClass::ALL.iter().all(|class| RamClass::from_id(class.id()) == Some(*class)));
         assert_eq!(RamClass::from_name("24kib"), Some(RamClass::Ram24K));
     }

@@ -51,7 +51,7 @@ fn pairs() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
 }
 
 /// Decodes in pieces of `piece` bytes.
-fn decode<const W: usize, const B: usize, const S: usize>(old: &[u8], patch: &[u8], piece: usize) -> Vec<u8> {
+fn decode<const M: usize, const S: usize>(old: &[u8], patch: &[u8], piece: usize) -> Vec<u8> {
     let header = delta::inspect(patch).unwrap().header;
     let payload = Payload {
         codec: Codec::Delta,
@@ -63,7 +63,7 @@ fn decode<const W: usize, const B: usize, const S: usize>(old: &[u8], patch: &[u
         target_sha256: header.target_sha256,
     };
     let mut target = vec![0; header.target_len as usize];
-    let mut decoder = Box::new(Decoder::<W, B, S>::new());
+    let mut decoder = Box::new(Decoder::<M, S>::new());
     decoder.start(&payload, None).unwrap();
     let mut state = State::NeedInput;
     for piece in patch.chunks(piece) {
@@ -107,13 +107,13 @@ fn pieces_of_any_size_give_the_same_target() {
 macro_rules! decode_with {
     ($name:ident, $decoder:ty) => {
         fn $name(old: &[u8], patch: &[u8], piece: usize) -> Vec<u8> {
-            fn by<const W: usize, const B: usize, const S: usize>(
-                _: std::marker::PhantomData<Decoder<W, B, S>>,
+            fn by<const M: usize, const S: usize>(
+                _: std::marker::PhantomData<Decoder<M, S>>,
                 old: &[u8],
                 patch: &[u8],
                 piece: usize,
             ) -> Vec<u8> {
-                decode::<W, B, S>(old, patch, piece)
+                decode::<M, S>(old, patch, piece)
             }
             by(std::marker::PhantomData::<$decoder>, old, patch, piece)
         }

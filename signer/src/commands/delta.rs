@@ -8,7 +8,7 @@ use sealift_manifests::sha256;
 use serde_json::{Value, json};
 
 use super::Global;
-use crate::delta::{self, CreateOptions, Header, Inspection};
+use crate::delta::{self, CreateOptions, Created, Header, Inspection, Predict};
 use crate::error::{Error, Result};
 use crate::image::{self, Format};
 use crate::input;
@@ -32,10 +32,19 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
         /// RAM for decoding: 16KiB, 24KiB, 64KiB or host
-        #[arg(long, value_name = "CLASS", default_value = "24KiB")]
+        #[arg(long, visible_alias = "ram", value_name = "CLASS", default_value = "24KiB")]
         decoder_ram: DecoderRam,
+        /// Which address predictions are tried
+        #[arg(long, value_enum, default_value_t = PredictArg::All)]
+        predict: PredictArg,
+        /// Bytes of delta after which a device can resume
+        #[arg(long, value_name = "BYTES", default_value_t = 32768)]
+        resume_interval: u32,
+        /// The delta must not copy from its own output (for slots that can't be read while they are written)
+        #[arg(long)]
+        no_read_back: bool,
         /// The file to write
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, visible_alias = "output", value_name = "FILE")]
         out: PathBuf,
         /// Replace the file if it exists
         #[arg(long)]
@@ -45,13 +54,13 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  sealift delta apply --base old.bin --delta new.delta --out new.bin")]
     Apply {
         /// The image it starts from
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, visible_alias = "from", value_name = "FILE")]
         base: PathBuf,
         /// The delta
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, visible_alias = "patch", value_name = "FILE")]
         delta: PathBuf,
         /// The file to write
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, visible_alias = "output", value_name = "FILE")]
         out: PathBuf,
         /// Replace the file if it exists
         #[arg(long)]
@@ -65,27 +74,58 @@ pub(super) enum Command {
     },
 }
 
+/// Which address predictions are tried.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum PredictArg {
+    /// None
+    Off,
+    /// The likeliest
+    Likeliest,
+    /// All that the images suggest; the smallest delta wins
+    All,
+}
+
+impl From<PredictArg> for Predict {
+    fn from(arg: PredictArg) -> Self {
+        match arg {
+            PredictArg::Off => Self::Off,
+            PredictArg::Likeliest => Self::Likeliest,
+            PredictArg::All => Self::All,
+        }
+    }
+}
+
 /// Runs one of them.
 pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
     match command {
-        Command::Create { from, to, decoder_ram, out, force } => {
+        Command::Create { from, to, decoder_ram, predict, resume_interval, no_read_back, out, force } => {
             let base = image::read(&from, Format::Auto)?;
             let target = image::read(&to, Format::Auto)?;
             let progress = Progress::start("delta", 1);
-            let options = CreateOptions { ram: decoder_ram.0, ..CreateOptions::default() };
+            let options = CreateOptions {
+                ram: decoder_ram.0,
+                resume_interval,
+                read_back: !no_read_back,
+                predict: predict.into(),
+                class_sizes: true,
+                ..CreateOptions::default()
+            };
             let created = delta::create(&base.bytes, &target.bytes, &options)
                 .map_err(|error| Error::failed(error, "release the full image without this delta"))?;
             drop(progress);
             write_output(&out, &created.patch, force)?;
             let share = 100.0 * created.patch.len() as f64 / target.bytes.len().max(1) as f64;
-            let words = format!(
+            let mut words = format!(
                 "{}: {} for an image of {} ({share:.1} %), decoder RAM {}",
                 out.display(),
                 bytes(created.patch.len() as u64),
                 bytes(target.bytes.len() as u64),
                 decoder_ram
             );
+            let full = delta::full_image(&target.bytes, decoder_ram.0, options.level)
+                .map_err(|error| Error::failed(error, "try again"))?;
             let mut facts = header_facts(&created.header);
+            outcome(&created, full.bytes.len(), &target.bytes, &mut words, &mut facts);
             facts["file"] = json!(out);
             facts["length"] = created.patch.len().into();
             facts["sha256"] = sha256(&created.patch).to_string().into();
@@ -108,6 +148,42 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
         }
         Command::Inspect { file } => inspect(&file, &read(&file)?),
     }
+}
+
+/// Adds what a delta is worth: its size in every class, the full image's, and what it couldn't see into.
+fn outcome(created: &Created, full: usize, target: &[u8], words: &mut String, facts: &mut Value) {
+    use std::fmt::Write;
+    let gain = created.patch.len() < full;
+    let sizes = created.class_sizes.iter().map(|(ram, len)| format!("{} {len}", ram.name()));
+    let _ = write!(words, "\n  by decoder RAM: {} bytes", sizes.collect::<Vec<_>>().join(", "));
+    let _ = write!(words, "\n  the full image, compressed for the same decoder: {full} bytes");
+    if !gain {
+        words.push_str("\n  no gain: release the full image, this delta is not smaller");
+    }
+    let containers = delta::containers(target);
+    for container in &containers {
+        let _ = write!(
+            words,
+            "\n  offset {:#x}: {}, {} bytes; a delta can't see into it (release what is inside uncompressed)",
+            container.offset, container.kind, container.len
+        );
+    }
+    facts["gain"] = gain.into();
+    facts["full_length"] = full.into();
+    facts["class_lengths"] = created.class_sizes.iter().map(|(ram, len)| (ram.name().to_owned(), json!(len))).collect();
+    facts["tried"] = created
+        .tried
+        .iter()
+        .map(|tried| {
+            json!({"arch": tried.arch.name(), "fields": tried.fields, "load_address": tried.load_address, "length": tried.len})
+        })
+        .collect();
+    facts["containers"] = containers
+        .iter()
+        .map(|container| {
+            json!({"offset": container.offset, "kind": container.kind.to_string(), "length": container.len})
+        })
+        .collect();
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -1,38 +1,82 @@
 //! From two images to a patch.
 
-use sealift_manifests::delta_format::{HEADER_LEN, Header, READ_BACK_MARGIN, RamClass, STREAMS, field};
+use sealift_manifests::delta_format::{
+    Arch, HEADER_LEN, Header, MAX_REGIONS, READ_BACK_MARGIN, RamClass, STREAMS, field, stream,
+};
 use sha2::{Digest, Sha256};
 
 use super::{
     Costs, CreateError, apply,
     compress::{self, blocks},
+    detect::candidates,
+    hint::ImageHint,
+    kinds,
     matcher::{Index, Op, parse},
-    predicted::Prediction,
-    serial,
+    pointers::with_pointers,
+    predicted::{Prediction, View},
+    serial, shifts,
 };
 
-/// Longest image (1 GiB): diagonals between two of them fit 31 bits.
-const LONGEST: usize = 1 << 30;
+/// Longest pair of images: base and twice the target together. Diagonals then fit the format's 30 bits.
+const LONGEST: usize = 1 << 29;
+/// Images up to this many bytes are matched with two predictions at a time.
+const PARALLEL: usize = 8 << 20;
+
+/// Which predictions are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predict {
+    /// None: plain copies and corrections.
+    Off,
+    /// The likeliest one.
+    Likeliest,
+    /// All that the images suggest, and none; the smallest patch wins.
+    All,
+}
 
 /// How a delta is made.
 #[derive(Clone, Debug)]
 pub struct CreateOptions {
     /// RAM class the patch must fit.
     pub ram: RamClass,
-    /// Bytes of patch after which a device can resume (decoding restarts there, which costs some 100 to 300 bytes each).
+    /// Bytes of patch after which a device can resume (decoding restarts there, which costs some 200 to 500 bytes each).
     pub resume_interval: u32,
     /// Whether the patch may copy from the target; the device's slot must then be readable while it is written.
     pub read_back: bool,
-    /// Whether address fields are predicted.
-    pub predict: bool,
+    /// Which address predictions are tried.
+    pub predict: Predict,
+    /// What is known of the base and of the target (from ELF files); guessed when missing.
+    pub hints: Option<(ImageHint, ImageHint)>,
+    /// Whether the sizes in the other RAM classes are found out, too.
+    pub class_sizes: bool,
     /// zstd level of the streams.
     pub level: i32,
 }
 
 impl Default for CreateOptions {
     fn default() -> Self {
-        Self { ram: RamClass::Ram24K, resume_interval: 32 * 1024, read_back: true, predict: true, level: 22 }
+        Self {
+            ram: RamClass::Ram24K,
+            resume_interval: 32 * 1024,
+            read_back: true,
+            predict: Predict::All,
+            hints: None,
+            class_sizes: false,
+            level: 22,
+        }
     }
+}
+
+/// A prediction that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Instruction set.
+    pub arch: Arch,
+    /// Bits of [`field`].
+    pub fields: u8,
+    /// Address of the image's first byte, as far as it is known.
+    pub load_address: u64,
+    /// Length of the patch.
+    pub len: usize,
 }
 
 /// A delta that was made, decoded again and found right.
@@ -46,104 +90,233 @@ pub struct Created {
     pub operations: usize,
     /// Sections, each a place to resume from.
     pub sections: usize,
+    /// What was tried, in this order.
+    pub tried: Vec<Tried>,
+    /// Length of the patch in each class, if asked for.
+    pub class_sizes: Vec<(RamClass, usize)>,
 }
 
-/// Windows of the four streams in each class.
+/// A patch, and what it was made of.
+struct Attempt {
+    created: Created,
+    ops: Vec<Op>,
+    prediction: Prediction,
+}
+
+/// The smallest of some attempts, with everything that was tried.
+fn smallest(attempts: impl IntoIterator<Item = Result<Attempt, CreateError>>) -> Result<Attempt, CreateError> {
+    let mut best: Option<Attempt> = None;
+    let mut tried = Vec::new();
+    for attempt in attempts {
+        let mut attempt = attempt?;
+        tried.append(&mut attempt.created.tried);
+        if best.as_ref().is_none_or(|best| attempt.created.patch.len() < best.created.patch.len()) {
+            best = Some(attempt);
+        }
+    }
+    let mut best = best.ok_or_else(|| CreateError::Internal("nothing was tried".into()))?;
+    best.created.tried = tried;
+    Ok(best)
+}
+
+/// Windows of the streams in each class.
 fn window_logs(ram: RamClass) -> [u8; STREAMS] {
     match ram {
-        RamClass::Ram16K => [10, 10, 10, 11],
-        RamClass::Ram24K => [11, 11, 11, 12],
-        RamClass::Ram64K => [13, 13, 13, 13],
-        RamClass::Host => [18, 18, 18, 19],
+        RamClass::Ram16K => [10; STREAMS],
+        RamClass::Ram24K => [10, 10, 10, 11, 11, 11, 11],
+        RamClass::Ram64K => [12, 12, 12, 12, 13, 13, 13],
+        RamClass::Host => [17, 17, 17, 17, 17, 17, 19],
     }
 }
 
-/// Makes a delta from `base` to `target`.
+/// Two images, and what is done with them.
+struct Job<'a> {
+    base: &'a [u8],
+    target: &'a [u8],
+    options: &'a CreateOptions,
+    costs: Costs,
+    digests: ([u8; 32], [u8; 32]),
+}
+
+/// Makes a delta from `base` to `target`. Images of up to 8 MiB are matched on two threads; larger ones take some 8 bytes of memory
+/// a byte of image at most, besides the images.
 ///
 /// # Errors
 /// [`CreateError`]; a patch that does not decode to the target is never returned.
 pub fn create(base: &[u8], target: &[u8], options: &CreateOptions) -> Result<Created, CreateError> {
-    for (which, image) in [("base", base), ("target", target)] {
-        if image.len() > LONGEST {
-            return Err(CreateError::TooLong(which, image.len()));
+    if base.len() + 2 * target.len() >= LONGEST {
+        return Err(CreateError::TooLong { base: base.len(), target: target.len() });
+    }
+    let digests = (Sha256::digest(base).into(), Sha256::digest(target).into());
+    let job = Job { base, target, options, costs: Costs::default(), digests };
+    let mut best = match options.predict {
+        Predict::Off => job.plain()?,
+        Predict::Likeliest => match candidates(base, target, options.hints.as_ref()).into_iter().next() {
+            Some(prediction) => job.predicted(prediction, false)?,
+            None => job.plain()?,
+        },
+        Predict::All => job.all()?,
+    };
+    verify(base, target, &best.created)?;
+    if options.class_sizes {
+        for ram in RamClass::ALL {
+            let len = if ram == options.ram { best.created.patch.len() } else { job.in_class(ram, &best)? };
+            best.created.class_sizes.push((ram, len));
         }
     }
-    let mut prediction = Prediction::none();
-    if options.read_back {
-        prediction.fields |= field::READ_BACK;
-    }
-    let index = Index::new(base);
-    let ops = parse(&index, target, &Costs::default(), options.read_back, READ_BACK_MARGIN);
-    let created = assemble(base, target, &ops, &prediction, options)?;
-    verify(base, target, &created)?;
-    Ok(created)
+    Ok(best.created)
 }
 
-/// Puts a patch together.
-fn assemble(
-    base: &[u8],
-    target: &[u8],
-    ops: &[Op],
-    prediction: &Prediction,
-    options: &CreateOptions,
-) -> Result<Created, CreateError> {
-    let logs = window_logs(options.ram);
-    let predicted = prediction.predict(ops, base, target);
-    let difference = difference(ops, &predicted, target);
-    let mut header = Header {
-        ram: options.ram,
-        arch: prediction.arch,
-        fields: prediction.fields,
-        base_len: base.len() as u32,
-        target_len: target.len() as u32,
-        base_sha256: Sha256::digest(base).into(),
-        target_sha256: Sha256::digest(target).into(),
-        window_logs: logs,
-        shifts: prediction.map.keys.len() as u16,
-        regions: prediction.map.regions.len() as u8,
-        body: 0,
-    };
-    let mut patch = vec![0; HEADER_LEN];
-    for block in blocks(&prediction.map.to_bytes(), logs[serial::CONTROL], options.level)? {
-        patch.extend_from_slice(block.bytes());
+impl Job<'_> {
+    fn all(&self) -> Result<Attempt, CreateError> {
+        let predictions = candidates(self.base, self.target, self.options.hints.as_ref());
+        let mut tries: Vec<Box<dyn Fn() -> Result<Attempt, CreateError> + Sync + '_>> = vec![Box::new(|| self.plain())];
+        for prediction in predictions {
+            tries.push(Box::new(move || self.predicted(prediction.clone(), true)));
+        }
+        if self.base.len() + self.target.len() > PARALLEL {
+            return smallest(tries.iter().map(|attempt| attempt()));
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = tries.iter().map(|attempt| scope.spawn(attempt)).collect();
+            let died = || Err(CreateError::Internal("a matching thread died".into()));
+            smallest(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())))
+        })
     }
-    header.body = patch.len() as u32;
-    patch[..HEADER_LEN].copy_from_slice(&header.to_bytes());
 
-    let mut sections = 0;
-    if !target.is_empty() {
-        let whole = serial::section(ops, 0, target, &difference);
-        let body = compress::section(&whole, &logs, options.level)?;
-        let count = (body.len() as u32 / options.resume_interval.max(1024)).max(1);
-        sections = count as usize;
-        if count == 1 {
-            patch.extend_from_slice(&body);
-        } else {
-            sections = 0;
-            let mut start = 0;
-            for part in split(ops, &whole, count) {
-                let section = serial::section(&part, start, target, &difference);
-                start += section.len;
-                patch.extend_from_slice(&compress::section(&section, &logs, options.level)?);
-                sections += 1;
+    /// Length of an attempt's patch in another class.
+    fn in_class(&self, ram: RamClass, attempt: &Attempt) -> Result<usize, CreateError> {
+        let options = CreateOptions { ram, ..self.options.clone() };
+        let job = Job { options: &options, costs: self.costs.clone(), ..*self };
+        Ok(job.with_table(attempt.prediction.clone(), attempt.ops.clone())?.created.patch.len())
+    }
+
+    fn read_back(&self) -> u8 {
+        if self.options.read_back { field::READ_BACK } else { 0 }
+    }
+
+    fn parse(&self, base: &[u8], target: &[u8]) -> Vec<Op> {
+        parse(&Index::new(base), target, &self.costs, self.options.read_back, READ_BACK_MARGIN)
+    }
+
+    /// A patch without prediction.
+    fn plain(&self) -> Result<Attempt, CreateError> {
+        let mut prediction = Prediction::none();
+        prediction.fields |= self.read_back();
+        let ops = self.parse(self.base, self.target);
+        self.assemble(ops, prediction)
+    }
+
+    /// The images as a prediction sees them, matched.
+    fn matched(&self, prediction: &Prediction, of_base: View, of_target: View) -> Vec<Op> {
+        let base = prediction.view(self.base, false, of_base);
+        let target = prediction.view(self.target, true, of_target);
+        self.parse(&base, &target)
+    }
+
+    /// A patch with this prediction: match images with all fields blanked, learn where things went, match again with fields shown
+    /// by where they go. Unless `all` pointers are to be tried, those that most words look like are.
+    fn predicted(&self, mut prediction: Prediction, all: bool) -> Result<Attempt, CreateError> {
+        prediction.fields |= self.read_back();
+        let ops = self.matched(&prediction, View::Blank, View::Blank);
+        let mut choices = with_pointers(&prediction, &ops, self.base, self.target);
+        if choices.is_empty() || all {
+            choices.push(prediction);
+        }
+        if !all {
+            choices.truncate(1);
+        }
+        smallest(choices.into_iter().map(|prediction| self.refined(prediction, &ops)))
+    }
+
+    /// A patch with this prediction, given a first matching.
+    fn refined(&self, mut prediction: Prediction, ops: &[Op]) -> Result<Attempt, CreateError> {
+        let (base, target) = (self.base, self.target);
+        // For matching, every hint is free.
+        let samples = shifts::samples(&prediction, ops, base, target, true);
+        shifts::table(&samples, usize::MAX, 1.5, &mut prediction.map);
+        kinds::split(&mut prediction, ops, base, target);
+        let ops = self.matched(&prediction, View::Moved, View::Plain);
+        self.with_table(prediction, ops)
+    }
+
+    /// A patch of these operations, with a shift table of the class's size.
+    fn with_table(&self, mut prediction: Prediction, ops: Vec<Op>) -> Result<Attempt, CreateError> {
+        let samples = shifts::samples(&prediction, &ops, self.base, self.target, false);
+        let most = usize::from(self.options.ram.limits().shifts);
+        shifts::table(&samples, most, 1.6, &mut prediction.map);
+        self.assemble(ops, prediction)
+    }
+
+    /// Puts a patch together.
+    fn assemble(&self, ops: Vec<Op>, prediction: Prediction) -> Result<Attempt, CreateError> {
+        let (base, target, options) = (self.base, self.target, self.options);
+        let logs = window_logs(options.ram);
+        let mut difference = prediction.predict(&ops, base, target);
+        subtract(&ops, &mut difference, target);
+        debug_assert!(prediction.map.regions.len() <= MAX_REGIONS);
+        let mut header = Header {
+            ram: options.ram,
+            arch: prediction.arch,
+            fields: prediction.fields,
+            base_len: base.len() as u32,
+            target_len: target.len() as u32,
+            base_sha256: self.digests.0,
+            target_sha256: self.digests.1,
+            window_logs: logs,
+            shifts: prediction.map.keys.len() as u16,
+            regions: prediction.map.regions.len() as u8,
+            body: 0,
+        };
+        let mut patch = vec![0; HEADER_LEN];
+        for block in blocks(&prediction.map.to_bytes(), logs[stream::LITERAL], options.level)? {
+            patch.extend_from_slice(block.bytes());
+        }
+        header.body = patch.len() as u32;
+        patch[..HEADER_LEN].copy_from_slice(&header.to_bytes());
+
+        let mut sections = 0;
+        if !target.is_empty() {
+            let whole = serial::section(&ops, 0, target, &difference);
+            let body = compress::section(&whole, &logs, options.level)?;
+            let count = (body.len() as u32 / options.resume_interval.max(1024)).max(1);
+            sections = 1;
+            if count == 1 {
+                patch.extend_from_slice(&body);
+            } else {
+                sections = 0;
+                let mut start = 0;
+                for part in split(&ops, &whole, count) {
+                    let section = serial::section(&part, start, target, &difference);
+                    start += section.len;
+                    patch.extend_from_slice(&compress::section(&section, &logs, options.level)?);
+                    sections += 1;
+                }
             }
         }
+        let tried = Tried {
+            arch: prediction.arch,
+            fields: prediction.fields,
+            load_address: prediction.load_address(),
+            len: patch.len(),
+        };
+        let created =
+            Created { patch, header, operations: ops.len(), sections, tried: vec![tried], class_sizes: Vec::new() };
+        Ok(Attempt { created, ops, prediction })
     }
-    Ok(Created { patch, header, operations: ops.len(), sections })
 }
 
-/// What corrections add to the predicted bytes of copies.
-fn difference(ops: &[Op], predicted: &[u8], target: &[u8]) -> Vec<u8> {
-    let mut difference = vec![0; target.len()];
+/// Turns predicted bytes of copies into what corrections add to them.
+fn subtract(ops: &[Op], predicted: &mut [u8], target: &[u8]) {
     let mut at = 0;
     for op in ops {
         at += op.literals as usize;
-        for place in at..at + op.copy as usize {
-            difference[place] = target[place].wrapping_sub(predicted[place]);
+        let end = at + op.copy as usize;
+        for (predicted, byte) in predicted[at..end].iter_mut().zip(&target[at..end]) {
+            *predicted = byte.wrapping_sub(*predicted);
         }
-        at += op.copy as usize;
+        at = end;
     }
-    difference
 }
 
 /// Cuts operations into `count` parts that cost about the same.
@@ -151,7 +324,7 @@ fn split(ops: &[Op], whole: &serial::Section, count: u32) -> Vec<Vec<Op>> {
     let total = whole.raw_len() as u64;
     // An operation's cost is not known by itself; literals and operations stand for it, copies for their share of corrections.
     let copied: u64 = ops.iter().map(|op| u64::from(op.copy)).sum::<u64>().max(1);
-    let corrections = (whole.streams[serial::RUNS].len() + whole.streams[serial::DIFF].len()) as u64;
+    let corrections = (whole.streams[stream::RUN].len() + whole.streams[stream::DIFFERENCE].len()) as u64;
     let mut parts = vec![Vec::new()];
     let mut cost = 0;
     for op in ops {
@@ -163,13 +336,13 @@ fn split(ops: &[Op], whole: &serial::Section, count: u32) -> Vec<Vec<Op>> {
             part.push(*op);
         }
     }
+    parts.retain(|part| !part.is_empty());
     parts
 }
 
 /// Decodes the patch and compares.
 fn verify(base: &[u8], target: &[u8], created: &Created) -> Result<(), CreateError> {
-    let decoded = apply::decode(base, &created.patch, &created.header);
-    match decoded {
+    match apply::decode(base, &created.patch, &created.header) {
         Ok(decoded) if decoded == target => Ok(()),
         Ok(decoded) => {
             let at = decoded.iter().zip(target).take_while(|(a, b)| a == b).count();

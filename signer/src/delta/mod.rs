@@ -10,29 +10,49 @@
 //! assert!(created.patch.len() < 300);
 //! assert_eq!(delta::apply(&old, &created.patch)?, new);
 //! println!("{:?}", delta::inspect(&created.patch)?);
+//!
+//! // The other payload of a release; a delta that isn't smaller is no gain.
+//! let full = delta::full_image(&new, delta::RamClass::Ram24K, 22)?;
+//! assert!(created.patch.len() < full.bytes.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod apply;
 mod compress;
+mod containers;
 mod costs;
 mod create;
+mod detect;
+mod full;
+mod hint;
+mod kinds;
 mod matcher;
+mod pointers;
 mod predicted;
 mod serial;
+mod shifts;
 
 use std::{fmt, io};
 
 pub use apply::{ApplyError, Inspection, apply, inspect};
+pub use containers::{Container, ContainerKind, containers};
 use costs::Costs;
-pub use create::{CreateOptions, Created, create};
+pub use create::{CreateOptions, Created, Predict, Tried, create};
+pub use full::{FullImage, full_image};
+pub use hint::{ImageHint, Segment};
+pub use sealift_manifests::delta_format::{Arch, field};
 pub use sealift_verifier::delta::{Codec, Header, RamClass};
 
 /// Why a delta can't be made.
 #[derive(Debug)]
 pub enum CreateError {
-    /// An image is longer than the format allows (1 GiB); which one, and its length.
-    TooLong(&'static str, usize),
+    /// The images are longer than the format allows (base and twice the target must stay below 512 MiB): ship the full image.
+    TooLong {
+        /// Length of the base in bytes.
+        base: usize,
+        /// Length of the target in bytes.
+        target: usize,
+    },
     /// The compressor failed.
     Compress(io::Error),
     /// The result did not decode to the target: a bug of ours, and the patch is withheld.
@@ -42,7 +62,10 @@ pub enum CreateError {
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong(which, len) => write!(f, "the {which} image has {len} bytes; deltas go up to 1 GiB"),
+            Self::TooLong { base, target } => write!(
+                f,
+                "images of {base} and {target} bytes are too long for a delta (base and twice the target stay below 512 MiB); ship the full image"
+            ),
             Self::Compress(error) => write!(f, "zstd: {error}"),
             Self::Internal(what) => write!(f, "the delta was made but does not decode ({what}); please report this"),
         }

@@ -1,14 +1,9 @@
 //! Operations as the byte streams of a body, and the order in which a decoder uses them up.
 
-use sealift_manifests::delta_format::STREAMS;
+use sealift_manifests::delta_format::{STREAMS, stream};
 
 use super::matcher::Op;
 
-/// Streams of a body, as in `DELTA.md`.
-pub(super) const CONTROL: usize = 0;
-pub(super) const RUNS: usize = 1;
-pub(super) const DIFF: usize = 2;
-pub(super) const LITERAL: usize = 3;
 /// Diagonals that have a short name.
 const RECENT: usize = 4;
 
@@ -50,6 +45,13 @@ impl Section {
         self.used(stream, from);
     }
 
+    /// A head with the upper six bits and the number of further bytes, then these, high ones first.
+    fn diagonal(&mut self, code: u32) {
+        let more = [6, 14, 22].into_iter().filter(|bits| code >> bits != 0).count();
+        self.bytes(stream::DIAGONAL, &[(more as u8) << 6 | (code >> (8 * more)) as u8]);
+        self.bytes(stream::DIAGONAL_LOW, &code.to_be_bytes()[4 - more..]);
+    }
+
     /// Bytes of all streams, before compression.
     pub(super) fn raw_len(&self) -> usize {
         self.streams.iter().map(Vec::len).sum()
@@ -67,28 +69,28 @@ pub(super) fn section(ops: &[Op], start: u32, target: &[u8], difference: &[u8]) 
     let mut copied = 0u32;
     let mut run_read = false;
     for op in ops {
-        section.number(CONTROL, op.literals);
-        section.number(CONTROL, op.copy);
+        section.number(stream::LITERAL_LEN, op.literals);
+        section.number(stream::COPY_LEN, op.copy);
         let to = at + op.literals;
         if op.copy > 0 {
             let diagonal = op.source.wrapping_sub(to);
-            section.number(CONTROL, diagonal_code(diagonal, &mut recent));
+            section.diagonal(diagonal_code(diagonal, &mut recent));
         }
-        section.bytes(LITERAL, &target[at as usize..to as usize]);
+        section.bytes(stream::LITERAL, &target[at as usize..to as usize]);
         at = to + op.copy;
         let end = copied + op.copy;
         // A run is read when its first byte is copied, the correction when its own byte is.
         while copied < end {
             let Some(&(run, place, value)) = runs.peek() else { break };
             if !run_read {
-                section.number(RUNS, run);
+                section.number(stream::RUN, run);
                 run_read = true;
             }
             if place >= end {
                 break;
             }
             if let Some(value) = value {
-                section.bytes(DIFF, &[value]);
+                section.bytes(stream::DIFFERENCE, &[value]);
             }
             copied = place + 1;
             run_read = false;

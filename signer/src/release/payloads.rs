@@ -3,8 +3,6 @@
 use sealift_manifests::delta_format::RamClass;
 use sealift_manifests::{Codec, Image, Payload, sha256};
 use serde_json::{Value, json};
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
 
 use super::history::Base;
 use crate::delta::{self, CreateOptions};
@@ -54,8 +52,10 @@ pub(super) fn make(image: &[u8], bases: &[Base], ram: RamClass) -> Result<Vec<Ma
     let raw =
         Payload { codec: Codec::RAW, length: image.len() as u32, digest, base: None, decoder_ram: 0, window_log: 0 };
     let mut plain = vec![Made { payload: raw, bytes: image.to_vec(), from: None }];
-    let (bytes, window_log) = compress(image, ram)?;
-    if bytes.len() < image.len() {
+    let full = delta::full_image(image, ram, LEVEL)
+        .map_err(|error| Error::failed(format!("compressing the image: {error}"), ""))?;
+    if full.codec == delta::Codec::Zstd {
+        let (bytes, window_log) = (full.bytes, ram.limits().zstd().0);
         let payload = Payload {
             codec: Codec::ZSTD,
             length: bytes.len() as u32,
@@ -104,28 +104,11 @@ fn make_delta(base: &Base, from: Image, image: &[u8], ram: RamClass) -> Result<M
     Ok(Made { payload, bytes: created.patch, from: Some(base.name.clone()) })
 }
 
-/// The image as one zstd frame (RFC 8878) within the class's limits, and its window as a power of two. A block can't be
-/// larger than the window, so a window of the class's block size keeps both.
-fn compress(image: &[u8], ram: RamClass) -> Result<(Vec<u8>, u8)> {
-    let window_log = ram.limits().block.ilog2() as u8;
-    let failed = |error: std::io::Error| Error::failed(format!("zstd: {error}"), "");
-    let mut compressor = Compressor::new(LEVEL).map_err(failed)?;
-    for parameter in [
-        CParameter::WindowLog(window_log.into()),
-        CParameter::ContentSizeFlag(false),
-        CParameter::ChecksumFlag(false),
-        CParameter::DictIdFlag(false),
-    ] {
-        compressor.set_parameter(parameter).map_err(failed)?;
-    }
-    Ok((compressor.compress(image).map_err(failed)?, window_log))
-}
-
 #[cfg(test)]
 mod tests {
     use sealift_verifier::delta::{Codec, Decoder16K, Decoder24K, Decoder64K, NoBase, Payload, RamClass, State};
 
-    use super::compress;
+    use crate::delta::full_image;
 
     /// The devices' own decoders take what the reference compressor makes, each within its class.
     #[test]
@@ -133,7 +116,7 @@ mod tests {
         let image: Vec<u8> = (0..200_000u32).map(|index| (index.wrapping_mul(index >> 5) >> 7) as u8).collect();
         macro_rules! decodes {
             ($class:ident, $decoder:ty) => {{
-                let (bytes, _) = compress(&image, RamClass::$class).unwrap();
+                let bytes = full_image(&image, RamClass::$class, super::LEVEL).unwrap().bytes;
                 assert!(bytes.len() < image.len());
                 let payload = Payload {
                     codec: Codec::Zstd,

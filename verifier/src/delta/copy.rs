@@ -1,21 +1,33 @@
 //! Copies: from the base or from the target written so far, with predicted fields and a sparse difference.
 
-use sealift_manifests::delta_format::{Arch, Header, READ_BACK_MARGIN, field};
+use sealift_manifests::delta_format::{Arch, Header, READ_BACK_MARGIN, field, stream};
 
 use super::{
-    decoder::{DIFF, Pause, RUNS},
+    decoder::Pause,
     error::{DeltaError, Fault},
     io::{BaseReader, Output},
-    map::AddressMap,
-    predict::{self, LOOKAHEAD, Place},
+    map::{AddressMap, Region},
+    predict::{self, LOOKAHEAD, MapMover, Place},
     prelude::unzigzag,
     streams::{Streams, Varint},
 };
 
 /// Bytes copied at a time.
-const WORK: usize = 512;
+const WORK: usize = 384;
 /// Diagonals (source minus place) that an operation can name by a small number.
 pub(super) const RECENT: usize = 4;
+
+/// A stretch of a copy inside of one region.
+#[derive(Clone, Copy)]
+struct Piece {
+    arch: Arch,
+    /// First address of the piece, and its length (0: nothing moves with it).
+    start: u32,
+    len: u32,
+    /// Old and new address of `work[0]`.
+    from: u32,
+    to: u32,
+}
 
 /// A copy at hand, and what lasts from copy to copy of a section.
 pub(super) struct Copier {
@@ -26,8 +38,12 @@ pub(super) struct Copier {
     /// Bytes not yet read into `work`.
     unread: u32,
     from_target: bool,
-    /// Addresses of `work[0]`, old and new, and of the whole piece; no prediction without.
-    place: Option<(u32, u32, u32, u32)>,
+    /// Offset in the target of the next byte to read.
+    to: u32,
+    /// Bytes until the next region starts, where a new piece begins.
+    piece_left: u32,
+    /// Where the piece at hand was and goes; no prediction without.
+    piece: Option<Piece>,
     work: [u8; WORK],
     /// `work[..filled]` is read, `work[..scanned]` has its fields predicted, `work[..ready]` may be corrected and written,
     /// `work[..corrected]` is corrected.
@@ -46,7 +62,9 @@ impl Copier {
         source: 0,
         unread: 0,
         from_target: false,
-        place: None,
+        to: 0,
+        piece_left: 0,
+        piece: None,
         work: [0; WORK],
         filled: 0,
         scanned: 0,
@@ -96,8 +114,8 @@ impl Copier {
         }
         self.unread = len;
         (self.filled, self.scanned, self.ready, self.corrected) = (0, 0, 0, 0);
-        // Addresses are filled in with the map, at the first fill.
-        self.place = Some((to, u32::MAX, u32::MAX, len));
+        self.to = to;
+        self.piece_left = 0;
         Ok(())
     }
 
@@ -114,8 +132,11 @@ impl Copier {
         base: &mut B,
         output: &mut O,
     ) -> Result<(), Fault<B::Error, O::Error>> {
+        if self.piece_left == 0 {
+            self.next_piece(header, map);
+        }
         let room = self.work.get_mut(self.filled..).unwrap_or(&mut []);
-        let count = room.len().min(self.unread as usize);
+        let count = room.len().min(self.piece_left as usize);
         let room = room.get_mut(..count).unwrap_or(&mut []);
         if self.from_target {
             let offset = self.source.wrapping_sub(header.base_len);
@@ -123,34 +144,46 @@ impl Copier {
         } else {
             base.read_at(self.source, room).map_err(Fault::Base)?;
         }
-        if let Some((to, u32::MAX, u32::MAX, len)) = self.place {
-            self.place =
-                if header.arch == Arch::None && header.fields == 0 { None } else { self.locate(to, len, header, map) };
-        }
         self.source = self.source.wrapping_add(count as u32);
+        self.to = self.to.wrapping_add(count as u32);
         self.unread = self.unread.saturating_sub(count as u32);
+        self.piece_left = self.piece_left.saturating_sub(count as u32);
         self.filled = self.filled.saturating_add(count);
-        let limit = if self.unread == 0 { self.filled } else { self.filled.saturating_sub(LOOKAHEAD) };
-        self.ready = limit;
-        if let Some((from, to, piece, piece_len)) = self.place {
-            let map = if self.from_target { AddressMap { keys: &[], shifts: &[], ..*map } } else { *map };
-            let place =
-                Place { arch: header.arch, fields: header.fields, map, from, to, pinned: false, piece, piece_len };
+        self.ready = self.filled;
+        if let Some(Piece { arch, start, len, from, to }) = self.piece {
+            if self.piece_left > 0 {
+                self.ready = self.filled.saturating_sub(LOOKAHEAD);
+            }
+            let moved = if self.from_target { AddressMap { keys: &[], shifts: &[], ..*map } } else { *map };
+            let mover = MapMover { map: moved, piece: start, len, shift: to.wrapping_sub(from) };
+            let place = Place { arch, fields: header.fields, map: *map, mover, from, to, pinned: false };
             let bytes = self.work.get_mut(..self.filled).unwrap_or(&mut []);
-            self.scanned = predict::retarget(bytes, self.scanned, limit, &place);
+            self.scanned = predict::retarget(bytes, self.scanned, self.ready, &place);
         }
         Ok(())
     }
 
-    /// Addresses of a copy to `to`: old, new, first of the piece, its length.
-    fn locate(&self, to: u32, len: u32, header: &Header, map: &AddressMap<'_>) -> Option<(u32, u32, u32, u32)> {
-        if self.from_target {
-            let from = map.target_address(self.source.wrapping_sub(header.base_len));
-            return Some((from, map.target_address(to), from, 0));
-        }
-        let region = map.region_of(self.source)?;
-        let from = region.address.wrapping_add(self.source.wrapping_sub(region.base?));
-        Some((from, to.wrapping_add(region.target_bias), from, len))
+    /// Begins the piece that the next byte belongs to.
+    fn next_piece(&mut self, header: &Header, map: &AddressMap<'_>) {
+        self.scanned = 0;
+        let (region, address) = if self.from_target {
+            let offset = self.source.wrapping_sub(header.base_len);
+            let region = map.target_region(offset);
+            self.piece_left = self.unread;
+            (region, region.map_or(0, |region| offset.wrapping_add(region.target_bias)))
+        } else {
+            let region = map.region_of(self.source);
+            self.piece_left = self.unread.min(map.until_next_region(self.source));
+            let within = |region: &Region| self.source.wrapping_sub(region.base.unwrap_or(0));
+            (region, region.map_or(0, |region| region.address.wrapping_add(within(region))))
+        };
+        self.piece = region.map(|region| Piece {
+            arch: if region.code { header.arch } else { Arch::None },
+            start: address,
+            len: if self.from_target { 0 } else { self.piece_left },
+            from: address,
+            to: self.to.wrapping_add(region.target_bias),
+        });
     }
 
     /// Adds the sparse difference to what is ready.
@@ -158,7 +191,7 @@ impl Copier {
         while self.corrected < self.ready {
             let run = match self.run {
                 Some(run) => run,
-                None => match streams.varint(RUNS, &mut self.number, windows)? {
+                None => match streams.varint(stream::RUN, &mut self.number, windows)? {
                     Ok(run) => *self.run.insert(run),
                     Err(pause) => return Ok(Err(pause)),
                 },
@@ -169,7 +202,7 @@ impl Copier {
             if run > skip || self.corrected == self.ready {
                 continue;
             }
-            match streams.byte(DIFF, windows) {
+            match streams.byte(stream::DIFFERENCE, windows) {
                 Ok(byte) => {
                     if let Some(place) = self.work.get_mut(self.corrected) {
                         *place = place.wrapping_add(byte);
@@ -193,9 +226,9 @@ impl Copier {
         output.write(*written, bytes).map_err(Fault::Output)?;
         let count = bytes.len();
         *written = written.saturating_add(count as u32);
-        if let Some((from, to, ..)) = &mut self.place {
-            *from = from.wrapping_add(count as u32);
-            *to = to.wrapping_add(count as u32);
+        if let Some(piece) = &mut self.piece {
+            piece.from = piece.from.wrapping_add(count as u32);
+            piece.to = piece.to.wrapping_add(count as u32);
         }
         self.work.copy_within(count.min(WORK)..self.filled.clamp(count.min(WORK), WORK), 0);
         self.filled = self.filled.saturating_sub(count);

@@ -1,6 +1,6 @@
 //! The decoder's state machine: payload bytes in, base reads, target bytes out.
 
-use sealift_manifests::delta_format::{Codec, HEADER_LEN, Header, Limits, STREAMS};
+use sealift_manifests::delta_format::{Codec, HEADER_LEN, Header, Limits, STREAMS, stream};
 
 use super::{
     Payload, Progress, State,
@@ -13,12 +13,6 @@ use super::{
     streams::{Streams, Varint},
     zstd::{BlockHeader, FrameHeader, FrameStart},
 };
-
-/// Streams of a delta's body.
-pub(super) const CONTROL: usize = 0;
-pub(super) const RUNS: usize = 1;
-pub(super) const DIFF: usize = 2;
-pub(super) const LITERAL: usize = 3;
 
 /// Bytes of a section's header: the number of target bytes it yields.
 const SECTION_HEADER: usize = 4;
@@ -41,7 +35,8 @@ enum Step {
     /// An operation: its literal length, copy length and source.
     LiteralLen,
     CopyLen,
-    Source,
+    Diagonal,
+    DiagonalLow,
     /// The operation's literals, then its copy.
     Literals,
     Copy,
@@ -67,16 +62,18 @@ pub(super) enum Pause {
 struct Operation {
     literals: u32,
     copy: u32,
+    /// The number that names the diagonal, as far as it was read, and the bytes of it that are missing.
+    diagonal: u32,
+    missing: u8,
 }
 
 /// Decodes a payload of any [`Codec`] in a fixed amount of RAM. See the [module](super) for how to drive it.
 ///
-/// `WINDOWS` bytes are shared by the streams' windows, `BLOCK` bounds a zstd block, `SHIFTS` the shift table; the aliases
+/// `MEMORY` bytes are shared by the streams' windows and the block at hand, `SHIFTS` bounds the shift table; the aliases
 /// [`Decoder16K`](super::Decoder16K) to [`HostDecoder`](super::HostDecoder) are the RAM classes.
-pub struct Decoder<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> {
+pub struct Decoder<const MEMORY: usize, const SHIFTS: usize> {
     machine: Machine,
-    windows: [u8; WINDOWS],
-    block: [u8; BLOCK],
+    memory: [u8; MEMORY],
     keys: [u32; SHIFTS],
     shifts: [u32; SHIFTS],
 }
@@ -109,25 +106,35 @@ struct Machine {
     mapping: Mapping,
 }
 
+/// What a class sizes.
+struct Store<'a> {
+    memory: &'a mut [u8],
+    keys: &'a mut [u32],
+    shifts: &'a mut [u32],
+    limits: Limits,
+}
+
 /// The parts of a decoder that one step works on.
 struct Parts<'a> {
+    /// The streams' windows.
     windows: &'a mut [u8],
+    /// What they leave: the block at hand.
     block: &'a mut [u8],
     keys: &'a mut [u32],
     shifts: &'a mut [u32],
     limits: Limits,
 }
 
-impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Default for Decoder<WINDOWS, BLOCK, SHIFTS> {
+impl<const MEMORY: usize, const SHIFTS: usize> Default for Decoder<MEMORY, SHIFTS> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Decoder<WINDOWS, BLOCK, SHIFTS> {
+impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
     /// A decoder that was not started. `const`, so that it can be a `static` and never pass over a small stack.
     pub const fn new() -> Self {
-        Self { machine: Machine::NEW, windows: [0; WINDOWS], block: [0; BLOCK], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
+        Self { machine: Machine::NEW, memory: [0; MEMORY], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
     }
 
     /// Starts on `payload`, from its first byte or from a resume point. The output must then go on at
@@ -149,14 +156,9 @@ impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Decoder<WIND
         base: &mut B,
         output: &mut O,
     ) -> Result<Progress, Fault<B::Error, O::Error>> {
-        let mut parts = Parts {
-            windows: &mut self.windows,
-            block: &mut self.block,
-            keys: &mut self.keys,
-            shifts: &mut self.shifts,
-            limits: Self::LIMITS,
-        };
-        let result = self.machine.push(input, &mut parts, base, output);
+        let Self { machine, memory, keys, shifts } = self;
+        let mut store = Store { memory, keys, shifts, limits: Self::LIMITS };
+        let result = machine.push(input, &mut store, base, output);
         if result.is_err() {
             self.machine.step = Step::Stopped;
         }
@@ -205,7 +207,7 @@ impl Machine {
         number: Varint::NEW,
         prelude: PreludeReader::NEW,
         section_end: 0,
-        operation: Operation { literals: 0, copy: 0 },
+        operation: Operation { literals: 0, copy: 0, diagonal: 0, missing: 0 },
         copier: Copier::NEW,
         streams: Streams::NEW,
         mapping: Mapping::NEW,
@@ -220,6 +222,7 @@ impl Machine {
         self.mark = resume.unwrap_or(ResumePoint::new(payload, 0, 0));
         self.resume = resume;
         self.header = None;
+        self.streams.reset(&[0; STREAMS]);
         self.pending = None;
         self.frame = None;
         self.number = Varint::NEW;
@@ -240,12 +243,16 @@ impl Machine {
     fn push<B: BaseReader, O: Output>(
         &mut self,
         input: &[u8],
-        parts: &mut Parts<'_>,
+        store: &mut Store<'_>,
         base: &mut B,
         output: &mut O,
     ) -> Result<Progress, Fault<B::Error, O::Error>> {
         let mut rest = input;
         loop {
+            let windows = self.streams.windows();
+            let (windows, block) = store.memory.split_at_mut_checked(windows).ok_or(DeltaError::TooLarge)?;
+            let (keys, shifts) = (&mut *store.keys, &mut *store.shifts);
+            let parts = &mut Parts { windows, block, keys, shifts, limits: store.limits };
             let state = match self.step {
                 Step::Stopped => return Err(DeltaError::NotRunning.into()),
                 Step::Done if rest.is_empty() => State::Done,
@@ -312,8 +319,9 @@ impl Machine {
         if !self.gather(content, rest, parts)? {
             return Ok(false);
         }
+        let most = parts.block.len() as u32;
         let content = parts.block.get(..content).ok_or(DeltaError::TooLarge)?;
-        self.streams.block(stream, header, content, parts.windows, parts.limits.block)?;
+        self.streams.block(stream, header, content, parts.windows, most)?;
         self.gathered = 0;
         self.pending = None;
         Ok(true)
@@ -363,7 +371,7 @@ impl Machine {
                 }
                 Err(pause) => Err(pause),
             },
-            Step::LiteralLen | Step::CopyLen | Step::Source => self.read_operation(parts)?,
+            Step::LiteralLen | Step::CopyLen | Step::Diagonal | Step::DiagonalLow => self.read_operation(parts)?,
             Step::Literals => self.literals(parts, output)?,
             Step::Copy => self.copy(parts, base, output)?,
             Step::FrameStart => match self.taken::<{ FrameStart::LEN }>(parts) {
@@ -414,7 +422,7 @@ impl Machine {
     fn read_prelude(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
         let header = self.header.ok_or(DeltaError::NotRunning)?;
         while !self.prelude.done() {
-            let value = match self.streams.varint(CONTROL, &mut self.number, parts.windows)? {
+            let value = match self.streams.varint(stream::LITERAL, &mut self.number, parts.windows)? {
                 Ok(value) => value,
                 Err(pause) => return Ok(Err(pause)),
             };
@@ -458,30 +466,48 @@ impl Machine {
             self.next_section();
             return Ok(Ok(()));
         }
-        let value = match self.streams.varint(CONTROL, &mut self.number, parts.windows)? {
-            Ok(value) => value,
-            Err(pause) => return Ok(Err(pause)),
-        };
+        let windows = &*parts.windows;
         match self.step {
-            Step::LiteralLen => {
-                self.operation.literals = value;
-                self.step = Step::CopyLen;
-            }
-            Step::CopyLen => {
-                self.operation.copy = value;
-                let total = self.operation.literals.checked_add(value).ok_or(DeltaError::OutputBounds)?;
-                if total == 0 {
-                    return Err(DeltaError::Operation);
+            Step::LiteralLen => match self.streams.varint(stream::LITERAL_LEN, &mut self.number, windows)? {
+                Ok(value) => {
+                    self.operation.literals = value;
+                    self.step = Step::CopyLen;
                 }
-                if total > self.section_end.saturating_sub(self.written) {
-                    return Err(DeltaError::OutputBounds);
+                Err(pause) => return Ok(Err(pause)),
+            },
+            Step::CopyLen => match self.streams.varint(stream::COPY_LEN, &mut self.number, windows)? {
+                Ok(value) => {
+                    self.operation.copy = value;
+                    let total = self.operation.literals.checked_add(value).ok_or(DeltaError::OutputBounds)?;
+                    if total == 0 {
+                        return Err(DeltaError::Operation);
+                    }
+                    if total > self.section_end.saturating_sub(self.written) {
+                        return Err(DeltaError::OutputBounds);
+                    }
+                    self.step = if value > 0 { Step::Diagonal } else { Step::Literals };
                 }
-                self.step = if value > 0 { Step::Source } else { Step::Literals };
-            }
+                Err(pause) => return Ok(Err(pause)),
+            },
+            Step::Diagonal => match self.streams.byte(stream::DIAGONAL, windows) {
+                Ok(head) => {
+                    self.operation.diagonal = u32::from(head & 0x3f);
+                    self.operation.missing = head >> 6;
+                    self.step = Step::DiagonalLow;
+                }
+                Err(pause) => return Ok(Err(pause)),
+            },
             _ => {
+                while self.operation.missing > 0 {
+                    match self.streams.byte(stream::DIAGONAL_LOW, windows) {
+                        Ok(byte) => self.operation.diagonal = self.operation.diagonal << 8 | u32::from(byte),
+                        Err(pause) => return Ok(Err(pause)),
+                    }
+                    self.operation.missing = self.operation.missing.saturating_sub(1);
+                }
                 let header = self.header.ok_or(DeltaError::NotRunning)?;
                 let to = self.written.saturating_add(self.operation.literals);
-                self.copier.begin(value, self.operation.copy, to, &header)?;
+                self.copier.begin(self.operation.diagonal, self.operation.copy, to, &header)?;
                 self.step = Step::Literals;
             }
         }
@@ -494,14 +520,14 @@ impl Machine {
         output: &mut O,
     ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
         while self.operation.literals > 0 {
-            let bytes = self.streams.readable(LITERAL, parts.windows);
+            let bytes = self.streams.readable(stream::LITERAL, parts.windows);
             let now = bytes.get(..bytes.len().min(self.operation.literals as usize)).unwrap_or(&[]);
             if now.is_empty() {
-                return Ok(Err(Pause::Block(LITERAL)));
+                return Ok(Err(Pause::Block(stream::LITERAL)));
             }
             output.write(self.written, now).map_err(Fault::Output)?;
             let count = now.len() as u32;
-            self.streams.skip(LITERAL, count);
+            self.streams.skip(stream::LITERAL, count);
             self.operation.literals = self.operation.literals.saturating_sub(count);
             self.written = self.written.saturating_add(count);
         }
@@ -540,15 +566,15 @@ impl Machine {
         }
         let header: FrameHeader = start.finish(parts.block.get(..len).unwrap_or(&[]))?;
         self.gathered = 0;
-        let window = header.window.max(1 << 10).checked_next_power_of_two().ok_or(DeltaError::TooLarge)?;
-        let log = window.checked_ilog2().ok_or(DeltaError::TooLarge)? as u8;
-        if 1u64 << log > u64::from(parts.limits.windows) {
+        let log = header.window.max(1 << 10).checked_next_power_of_two().ok_or(DeltaError::TooLarge)?.ilog2() as u8;
+        // Without room for a block beside it, a window is of no use.
+        if log > parts.limits.zstd().0 {
             return Err(DeltaError::TooLarge);
         }
         self.checksum = header.checksum;
         // One stream has all the windows; the others stay empty.
         let mut logs = [0; STREAMS];
-        logs[CONTROL] = log;
+        logs[0] = log;
         self.streams.reset(&logs);
         self.step = Step::Frame;
         Ok(Ok(()))
@@ -560,7 +586,7 @@ impl Machine {
         output: &mut O,
     ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
         loop {
-            let bytes = self.streams.readable(CONTROL, parts.windows);
+            let bytes = self.streams.readable(0, parts.windows);
             if bytes.is_empty() {
                 break;
             }
@@ -570,10 +596,10 @@ impl Machine {
             }
             output.write(self.written, bytes).map_err(Fault::Output)?;
             self.written = self.written.saturating_add(count);
-            self.streams.skip(CONTROL, count);
+            self.streams.skip(0, count);
         }
-        if !self.streams.ended(CONTROL) {
-            return Ok(Err(Pause::Block(CONTROL)));
+        if !self.streams.ended(0) {
+            return Ok(Err(Pause::Block(0)));
         }
         if self.checksum {
             self.step = Step::Checksum;

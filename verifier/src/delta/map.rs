@@ -11,6 +11,8 @@ pub struct Region {
     pub len: u32,
     /// Offset in the base image of the first byte; `None` for RAM, which is in no image.
     pub base: Option<u32>,
+    /// Whether instructions are looked for.
+    pub code: bool,
     /// What added to an offset in the target image gives an address, for what was copied from this region.
     pub target_bias: u32,
 }
@@ -48,13 +50,17 @@ impl AddressMap<'_> {
         started.max_by_key(|(start, _)| *start).map(|(_, region)| region)
     }
 
-    /// The address of an offset of the target image, by the first region whose addresses it falls into.
-    pub fn target_address(&self, target_offset: u32) -> u32 {
-        let mapped = self.regions.iter().filter(|region| region.base.is_some());
-        let mut addresses = mapped.clone().map(|region| (region, target_offset.wrapping_add(region.target_bias)));
-        match addresses.find(|(region, address)| address.wrapping_sub(region.address) < region.len) {
-            Some((_, address)) => address,
-            None => target_offset.wrapping_add(mapped.map(|region| region.target_bias).next().unwrap_or(0)),
-        }
+    /// Bytes from `base_offset` to the start of the next region.
+    pub fn until_next_region(&self, base_offset: u32) -> u32 {
+        let starts = self.regions.iter().filter_map(|region| region.base.filter(|&start| start > base_offset));
+        starts.min().unwrap_or(u32::MAX).saturating_sub(base_offset)
+    }
+
+    /// The region whose addresses an offset of the target image falls into: the first that has it.
+    pub fn target_region(&self, target_offset: u32) -> Option<&Region> {
+        self.regions.iter().find(|region| {
+            let address = target_offset.wrapping_add(region.target_bias);
+            region.base.is_some() && address.wrapping_sub(region.address) < region.len
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! The prelude: the address map, as numbers in one zstd frame between header and body.
 //!
-//! Regions first, in the order of the header's count: address, length, 0 for RAM or offset in the base plus 1, target bias. Then
+//! Regions first, in the order of the header's count: address, length, kind (0 RAM, 1 data, 2 code), offset in the base, target bias. Then
 //! the shift table: for each entry the step from the last key, then for each entry the zigzag step from the last shift.
 //! Two numbers for the origin come before everything: its low and its high half.
 
@@ -22,7 +22,7 @@ pub(super) struct Mapping {
 impl Mapping {
     pub(super) const NEW: Self = Self {
         origin: 0,
-        regions: [Region { address: 0, len: 0, base: None, target_bias: 0 }; MAX_REGIONS],
+        regions: [Region { address: 0, len: 0, base: None, code: false, target_bias: 0 }; MAX_REGIONS],
         count: 0,
         shifts: 0,
     };
@@ -52,7 +52,7 @@ pub(super) struct PreludeReader {
 
 /// Numbers before the regions, and numbers of a region.
 const ORIGIN: u32 = 2;
-const PER_REGION: u32 = 4;
+const PER_REGION: u32 = 5;
 
 impl PreludeReader {
     pub(super) const NEW: Self = Self { regions: 0, shifts: 0, next: 0, last: 0 };
@@ -86,7 +86,12 @@ impl PreludeReader {
             match at % PER_REGION {
                 0 => region.address = value,
                 1 => region.len = value,
-                2 => region.base = value.checked_sub(1),
+                2 if value > 2 => return Err(DeltaError::Prelude),
+                2 => {
+                    region.base = (value > 0).then_some(0);
+                    region.code = value == 2;
+                }
+                3 => region.base = region.base.map(|_| value),
                 _ => {
                     region.target_bias = value;
                     mapping.count += 1;

@@ -14,9 +14,9 @@ use super::{
 /// One stream's place in the shared window memory, and its positions.
 #[derive(Clone, Copy)]
 struct Stream {
-    start: usize,
+    start: u32,
     /// Bytes of window; a power of two, or 0 for none.
-    window: usize,
+    window: u32,
     written: u32,
     read: u32,
     ended: bool,
@@ -67,11 +67,16 @@ impl Streams {
     pub(super) fn reset(&mut self, window_logs: &[u8; STREAMS]) {
         let mut start = 0;
         for (stream, log) in self.streams.iter_mut().zip(window_logs) {
-            let window = if *log == 0 { 0 } else { 1usize << (log & 31) };
+            let window = if *log == 0 { 0 } else { 1u32 << (log & 31) };
             *stream = Stream { start, window, written: 0, read: 0, ended: false };
             start = start.saturating_add(window);
         }
         self.memories.iter_mut().for_each(Memory::clear);
+    }
+
+    /// Bytes of all windows.
+    pub(super) fn windows(&self) -> usize {
+        self.streams.iter().map(|stream| stream.window as usize).sum()
     }
 
     /// Whether the stream's last block was read.
@@ -95,9 +100,9 @@ impl Streams {
     ) -> Result<(), DeltaError> {
         let memory = self.memories.get_mut(stream).ok_or(DeltaError::Zstd)?;
         let stream = self.streams.get_mut(stream).ok_or(DeltaError::Zstd)?;
-        let window = windows.get_mut(stream.start..).and_then(|tail| tail.get_mut(..stream.window));
+        let window = windows.get_mut(stream.start as usize..).and_then(|tail| tail.get_mut(..stream.window as usize));
         let mut ring = Ring::new(window.ok_or(DeltaError::TooLarge)?, &mut stream.written);
-        self.entropy.block(header, content, memory, &mut ring, most.min(stream.window as u32))?;
+        self.entropy.block(header, content, memory, &mut ring, most.min(stream.window))?;
         stream.ended = header.last;
         Ok(())
     }
@@ -105,10 +110,11 @@ impl Streams {
     /// The next bytes of `stream` that lie in one piece; none: a block is due.
     pub(super) fn readable<'a>(&self, stream: usize, windows: &'a [u8]) -> &'a [u8] {
         let Some(stream) = self.streams.get(stream) else { return &[] };
-        let first = stream.read as usize & stream.window.wrapping_sub(1);
-        let unread = stream.written.wrapping_sub(stream.read) as usize;
+        let first = stream.read & stream.window.wrapping_sub(1);
+        let unread = stream.written.wrapping_sub(stream.read);
         let count = unread.min(stream.window.saturating_sub(first));
-        windows.get(stream.start.saturating_add(first)..).and_then(|tail| tail.get(..count)).unwrap_or(&[])
+        let start = stream.start.saturating_add(first) as usize;
+        windows.get(start..).and_then(|tail| tail.get(..count as usize)).unwrap_or(&[])
     }
 
     /// Marks `count` readable bytes as used.
@@ -125,9 +131,9 @@ impl Streams {
         if place.read == place.written {
             return Err(Pause::Block(stream));
         }
-        let at = place.start.wrapping_add(place.read as usize & place.window.wrapping_sub(1));
+        let at = place.start.wrapping_add(place.read & place.window.wrapping_sub(1));
         place.read = place.read.wrapping_add(1);
-        windows.get(at).copied().ok_or(Pause::Block(stream))
+        windows.get(at as usize).copied().ok_or(Pause::Block(stream))
     }
 
     /// The next number of `stream`; `number` keeps what was read of it when a block is due.

@@ -6,7 +6,7 @@ use super::decode::{BaseReader, Decode, Mark, Output, Progress, State};
 use crate::delta::{self, Codec, DeltaError, Fault, ResumePoint};
 use crate::error::Error;
 
-impl<const WINDOWS: usize, const BLOCK: usize, const SHIFTS: usize> Decode for delta::Decoder<WINDOWS, BLOCK, SHIFTS> {
+impl<const MEMORY: usize, const SHIFTS: usize> Decode for delta::Decoder<MEMORY, SHIFTS> {
     fn start(&mut self, payload: &Payload, image: &Image, mark: Option<&[u8; Mark::TOKEN]>) -> Result<(), Error> {
         let codec = u8::try_from(payload.codec.0).ok().and_then(Codec::from_id).ok_or(Error::NoUsablePayload)?;
         let (base_len, base_sha256) = payload.base.map_or((0, [0; 32]), |base| (base.length, base.digest.0));

@@ -2,13 +2,13 @@
 
 use sealift_manifests::delta_format::field;
 
-use super::{Place, signed, word, write};
+use super::{Mover, Place, signed, word, write};
 
 /// Instructions behind an ADRP among which its users are looked for.
 const REACH: usize = 9;
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
-pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
+pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
     let misaligned = place.pc(at) as usize & 3;
     if misaligned != 0 {
         return 4usize.saturating_sub(misaligned);
@@ -18,7 +18,7 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
     if instruction & 0x7c00_0000 == 0x1400_0000 {
         if place.fields & field::BRANCH != 0 {
             let target = pc.wrapping_add(signed(instruction << 2, 28));
-            let distance = place.moved(target).wrapping_sub(new_pc);
+            let distance = place.moved(at, target).wrapping_sub(new_pc);
             write(bytes, at, (instruction & 0xfc00_0000 | distance >> 2 & 0x3ff_ffff).to_le_bytes());
         }
     } else if place.fields & field::PAIR != 0 {
@@ -27,13 +27,13 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
             0x1000_0000 => {
                 let distance = instruction >> 3 & 0x1f_fffc | instruction >> 29 & 3;
                 let target = pc.wrapping_add(signed(distance, 21));
-                let distance = place.moved(target).wrapping_sub(new_pc);
+                let distance = place.moved(at, target).wrapping_sub(new_pc);
                 write(bytes, at, with_21_bits(instruction, distance).to_le_bytes());
             }
             _ if instruction & 0x3b00_0000 == 0x1800_0000 => {
                 // LDR (literal) is 19 bits of words.
                 let target = pc.wrapping_add(signed(instruction >> 3 & 0x1f_fffc, 21));
-                let distance = place.moved(target).wrapping_sub(new_pc);
+                let distance = place.moved(at, target).wrapping_sub(new_pc);
                 write(bytes, at, (instruction & 0xff00_001f | (distance >> 2 & 0x7_ffff) << 5).to_le_bytes());
             }
             _ => {}
@@ -72,7 +72,7 @@ fn ends(instruction: u32, register: u32) -> bool {
     branches && !conditional || another
 }
 
-fn page(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_>) {
+fn page<M: Mover>(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_, M>) {
     let register = instruction & 31;
     let pages = instruction >> 3 & 0x1f_fffc | instruction >> 29 & 3;
     let base = (place.pc(at) & !0xfff).wrapping_add(pages << 12);
@@ -80,7 +80,7 @@ fn page(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_>) {
     for user in (1..=REACH).map(|far| at.saturating_add(far.saturating_mul(4))) {
         let Some(other) = word(bytes, user).filter(|other| !ends(*other, register)) else { break };
         let Some((low, scale)) = low_bits(other, register) else { continue };
-        let moved = place.moved(base.wrapping_add(low));
+        let moved = place.moved(user, base.wrapping_add(low));
         page.get_or_insert(moved);
         write(bytes, user, (other & !(0xfff << 10) | (moved & 0xfff) >> scale << 10).to_le_bytes());
         // What loads into the register itself (ADD x0, x0 or LDR x0, [x0]) is its last use.
@@ -88,7 +88,7 @@ fn page(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_>) {
             break;
         }
     }
-    let moved = page.unwrap_or_else(|| place.moved(base));
+    let moved = page.unwrap_or_else(|| place.moved(at, base));
     let pages = (moved & !0xfff).wrapping_sub(place.new_pc(at) & !0xfff) >> 12;
     // Twenty bits of a difference of 32-bit addresses: the topmost of ADRP's 21 bits is its sign.
     write(bytes, at, with_21_bits(instruction, signed(pages, 20)).to_le_bytes());

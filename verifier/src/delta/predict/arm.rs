@@ -2,10 +2,10 @@
 
 use sealift_manifests::delta_format::field;
 
-use super::{Place, signed, word, write};
+use super::{Mover, Place, signed, word, write};
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
-pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
+pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
     let misaligned = place.pc(at) as usize & 3;
     if misaligned != 0 {
         return 4usize.saturating_sub(misaligned);
@@ -13,7 +13,7 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
     let Some(instruction) = word(bytes, at) else { return 4 };
     if place.fields & field::BRANCH != 0 && instruction & 0x0e00_0000 == 0x0a00_0000 && instruction < 0xf000_0000 {
         let target = place.pc(at).wrapping_add(8).wrapping_add(signed(instruction << 2, 26));
-        let distance = place.moved(target).wrapping_sub(place.new_pc(at).wrapping_add(8));
+        let distance = place.moved(at, target).wrapping_sub(place.new_pc(at).wrapping_add(8));
         write(bytes, at, (instruction & 0xff00_0000 | distance >> 2 & 0xff_ffff).to_le_bytes());
     } else if place.fields & field::PAIR != 0 && instruction & 0x0ff0_0000 == 0x0300_0000 {
         pair(bytes, at, instruction, place);
@@ -30,11 +30,11 @@ fn with_immediate(instruction: u32, value: u32) -> [u8; 4] {
 }
 
 /// MOVW, and MOVT to the same register within the next four instructions.
-fn pair(bytes: &mut [u8], at: usize, low: u32, place: &Place<'_>) {
+fn pair<M: Mover>(bytes: &mut [u8], at: usize, low: u32, place: &Place<'_, M>) {
     for far in (4..=16).step_by(4).map(|far: usize| at.saturating_add(far)) {
         let Some(high) = word(bytes, far) else { return };
         if high & 0x0ff0_0000 == 0x0340_0000 && high & 0xf000 == low & 0xf000 {
-            if let Some(moved) = place.pointer32(immediate(high) << 16 | immediate(low)) {
+            if let Some(moved) = place.pointer32(at, immediate(high) << 16 | immediate(low)) {
                 write(bytes, at, with_immediate(low, moved & 0xffff));
                 write(bytes, far, with_immediate(high, moved >> 16));
             }

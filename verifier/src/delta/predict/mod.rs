@@ -17,28 +17,55 @@ use super::map::AddressMap;
 /// Bytes from a field's start that may take part in its recognition.
 pub const LOOKAHEAD: usize = 40;
 
+/// Says where targets of fields have gone.
+pub trait Mover {
+    /// New address of what was at `target`; the field that names it starts `at` bytes into the piece.
+    fn moved(&self, at: usize, target: u32) -> u32;
+}
+
+/// A decoder's mover: an address map, and a piece that moves as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct MapMover<'a> {
+    /// Where things outside of the piece have gone.
+    pub map: AddressMap<'a>,
+    /// First address of the piece; what lies inside keeps its distance.
+    pub piece: u32,
+    /// Length of the piece.
+    pub len: u32,
+    /// What the piece's addresses move by.
+    pub shift: u32,
+}
+
+impl Mover for MapMover<'_> {
+    fn moved(&self, _: usize, target: u32) -> u32 {
+        if target.wrapping_sub(self.piece) < self.len {
+            target.wrapping_add(self.shift)
+        } else {
+            self.map.moved(target)
+        }
+    }
+}
+
 /// Where a piece of an image was, and where it goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Place<'a, M> {
     /// Instruction set.
     pub arch: Arch,
     /// Bits of [`field`].
     pub fields: u8,
-    /// Regions and shifts.
+    /// Regions; its shifts are the mover's business.
     pub map: AddressMap<'a>,
+    /// Where targets have gone.
+    pub mover: M,
     /// Address of the first byte in the image it comes from.
     pub from: u32,
     /// Address of the first byte where it goes.
     pub to: u32,
     /// All bytes count as being at address `to`: the fields then show their targets, not distances (how the signer compares images).
     pub pinned: bool,
-    /// First address of what moves as one piece; targets inside keep their distance.
-    pub piece: u32,
-    /// Length of that piece.
-    pub piece_len: u32,
 }
 
-impl Place<'_> {
+impl<M: Mover> Place<'_, M> {
     /// Old address of the byte at `at`.
     fn pc(&self, at: usize) -> u32 {
         self.from.wrapping_add(at as u32)
@@ -49,30 +76,32 @@ impl Place<'_> {
         if self.pinned { self.to } else { self.to.wrapping_add(at as u32) }
     }
 
-    /// New address of what was at `target`.
-    fn moved(&self, target: u32) -> u32 {
-        if target.wrapping_sub(self.piece) < self.piece_len {
-            target.wrapping_add(self.to.wrapping_sub(self.from))
-        } else {
-            self.map.moved(target)
-        }
+    /// New address of what was at `target`, for the field at `at`.
+    fn moved(&self, at: usize, target: u32) -> u32 {
+        self.mover.moved(at, target)
     }
 
-    /// New absolute value of a pointer, if `value` is one.
-    fn pointer(&self, value: u64) -> Option<u64> {
+    /// `value` relative to the origin, if it is an absolute pointer.
+    fn address(&self, value: u64) -> Option<u32> {
         let relative = u32::try_from(value.wrapping_sub(self.map.origin)).ok()?;
-        self.map.contains(relative).then(|| self.map.origin.wrapping_add(u64::from(self.moved(relative))))
+        self.map.contains(relative).then_some(relative)
+    }
+
+    /// New value of the field at `at`, if `value` is an absolute pointer.
+    fn pointer(&self, at: usize, value: u64) -> Option<u64> {
+        let address = self.address(value)?;
+        Some(self.map.origin.wrapping_add(u64::from(self.moved(at, address))))
     }
 
     /// The same for a pointer of 32 bits.
-    fn pointer32(&self, value: u32) -> Option<u32> {
-        self.pointer(u64::from(value)).map(|moved| moved as u32)
+    fn pointer32(&self, at: usize, value: u32) -> Option<u32> {
+        self.pointer(at, u64::from(value)).map(|moved| moved as u32)
     }
 }
 
 /// Rewrites all fields that start in `bytes[start..limit]`; a field may reach to the end of `bytes`. Returns where the next
 /// field may start (at or a few bytes behind `limit`), which is `start` of the next call for a longer piece.
-pub fn retarget(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_>) -> usize {
+pub fn retarget<M: Mover>(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_, M>) -> usize {
     let mut at = start;
     while at < limit {
         let taken = data(bytes, at, place).unwrap_or_else(|| match place.arch {
@@ -89,14 +118,14 @@ pub fn retarget(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_>)
 }
 
 /// Pointers and distances in aligned words. Returns the bytes taken.
-fn data(bytes: &mut [u8], at: usize, place: &Place<'_>) -> Option<usize> {
+fn data<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> Option<usize> {
     let pc = place.pc(at);
     if pc & 3 != 0 {
         return None;
     }
     if place.fields & field::POINTER64 != 0 && pc & 7 == 0 {
         let value = read::<8>(bytes, at).map(u64::from_le_bytes)?;
-        if let Some(moved) = place.pointer(value) {
+        if let Some(moved) = place.pointer(at, value) {
             write(bytes, at, moved.to_le_bytes());
             return Some(8);
         }
@@ -106,15 +135,15 @@ fn data(bytes: &mut [u8], at: usize, place: &Place<'_>) -> Option<usize> {
     }
     let value = word(bytes, at)?;
     if place.fields & field::POINTER32 != 0
-        && let Some(moved) = place.pointer32(value)
+        && let Some(moved) = place.pointer32(at, value)
     {
         write(bytes, at, moved.to_le_bytes());
         return Some(4);
     }
-    if place.fields & field::RELATIVE32 != 0 && (0x10..0xff00_0000).contains(&value.wrapping_add(0x80_0000)) {
+    if place.fields & field::RELATIVE32 != 0 && value != 0 && value.wrapping_add(0x80_0000) < 0x100_0000 {
         let target = pc.wrapping_add(value);
-        if place.map.contains(target) && value != 0 && value.wrapping_add(0x80_0000) < 0x100_0000 {
-            let moved = place.moved(target).wrapping_sub(place.new_pc(at));
+        if place.map.contains(target) {
+            let moved = place.moved(at, target).wrapping_sub(place.new_pc(at));
             write(bytes, at, moved.to_le_bytes());
             return Some(4);
         }
@@ -123,8 +152,9 @@ fn data(bytes: &mut [u8], at: usize, place: &Place<'_>) -> Option<usize> {
 }
 
 /// Whether an aligned pointer starts at `at` (Xtensa's code is unaligned and must not run into it).
-fn is_pointer(bytes: &[u8], at: usize, place: &Place<'_>) -> bool {
-    place.fields & field::POINTER32 != 0 && word(bytes, at).is_some_and(|value| place.pointer32(value).is_some())
+fn is_pointer<M: Mover>(bytes: &[u8], at: usize, place: &Place<'_, M>) -> bool {
+    place.fields & field::POINTER32 != 0
+        && word(bytes, at).is_some_and(|value| place.address(u64::from(value)).is_some())
 }
 
 fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

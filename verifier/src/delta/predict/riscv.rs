@@ -2,13 +2,13 @@
 
 use sealift_manifests::delta_format::field;
 
-use super::{Place, half, signed, word, write};
+use super::{Mover, Place, half, signed, word, write};
 
 /// Bytes behind an AUIPC or LUI in which its user is looked for.
 const REACH: usize = 24;
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
-pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
+pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
     if place.pc(at) & 1 != 0 {
         return 1;
     }
@@ -16,7 +16,7 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
     match instruction & 0x7f {
         0x6f if place.fields & field::BRANCH != 0 => {
             let target = place.pc(at).wrapping_add(jal(instruction));
-            let distance = place.moved(target).wrapping_sub(place.new_pc(at));
+            let distance = place.moved(at, target).wrapping_sub(place.new_pc(at));
             write(bytes, at, with_jal(instruction, distance).to_le_bytes());
         }
         0x17 | 0x37 if place.fields & field::PAIR != 0 => upper(bytes, at, instruction, place),
@@ -53,7 +53,7 @@ fn low_bits(instruction: u32, register: u32) -> Option<(u32, bool)> {
     }
 }
 
-fn upper(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_>) {
+fn upper<M: Mover>(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_, M>) {
     let register = instruction >> 7 & 31;
     let relative = instruction & 0x7f == 0x17;
     let high = instruction & 0xffff_f000;
@@ -68,9 +68,9 @@ fn upper(bytes: &mut [u8], at: usize, instruction: u32, place: &Place<'_>) {
         if let Some((low, store)) = low_bits(other, register) {
             let sum = high.wrapping_add(low);
             let value = if relative {
-                place.moved(place.pc(at).wrapping_add(sum)).wrapping_sub(place.new_pc(at))
+                place.moved(at, place.pc(at).wrapping_add(sum)).wrapping_sub(place.new_pc(at))
             } else {
-                match place.pointer32(sum) {
+                match place.pointer32(at, sum) {
                     Some(moved) => moved,
                     None => return,
                 }

@@ -2,10 +2,13 @@
 
 use sealift_manifests::delta_format::field;
 
-use super::{Place, half, write};
+use super::{Mover, Place, half, write};
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
-pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
+pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
+    if place.pc(at) & 1 != 0 {
+        return 1;
+    }
     let (Some(first), Some(second)) = (half(bytes, at), half(bytes, at.saturating_add(2))) else { return 2 };
     if first & 0xf800 != 0xf000 {
         return 2;
@@ -25,14 +28,14 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
 }
 
 /// BL and B.W share their immediate: S imm10 | J1 J2 imm11, 25 bits with the zero below.
-fn branch(first: u16, second: u16, at: usize, place: &Place<'_>) -> (u16, u16) {
+fn branch<M: Mover>(first: u16, second: u16, at: usize, place: &Place<'_, M>) -> (u16, u16) {
     let (first, second) = (u32::from(first), u32::from(second));
     let sign = first >> 10 & 1;
     let i1 = (second >> 13 ^ sign ^ 1) & 1;
     let i2 = (second >> 11 ^ sign ^ 1) & 1;
     let distance = sign << 24 | i1 << 23 | i2 << 22 | (first & 0x3ff) << 12 | (second & 0x7ff) << 1;
     let target = place.pc(at).wrapping_add(4).wrapping_add(super::signed(distance, 25));
-    let distance = place.moved(target).wrapping_sub(place.new_pc(at).wrapping_add(4));
+    let distance = place.moved(at, target).wrapping_sub(place.new_pc(at).wrapping_add(4));
     let sign = distance >> 24 & 1;
     let j1 = (distance >> 23 ^ sign ^ 1) & 1;
     let j2 = (distance >> 22 ^ sign ^ 1) & 1;
@@ -55,11 +58,11 @@ fn put(bytes: &mut [u8], at: usize, value: u32) {
 }
 
 /// MOVW, and MOVT to the same register within the next four halfwords.
-fn pair(bytes: &mut [u8], at: usize, first: u16, second: u16, place: &Place<'_>) {
+fn pair<M: Mover>(bytes: &mut [u8], at: usize, first: u16, second: u16, place: &Place<'_, M>) {
     for high in (4..=12).step_by(2).map(|far: usize| at.saturating_add(far)) {
         let (Some(top), Some(low)) = (half(bytes, high), half(bytes, high.saturating_add(2))) else { return };
         if top & 0xfbf0 == 0xf2c0 && low & 0x8f00 == second & 0x0f00 {
-            if let Some(moved) = place.pointer32(immediate(top, low) << 16 | immediate(first, second)) {
+            if let Some(moved) = place.pointer32(at, immediate(top, low) << 16 | immediate(first, second)) {
                 put(bytes, at, moved & 0xffff);
                 put(bytes, high, moved >> 16);
             }

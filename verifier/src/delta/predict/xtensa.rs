@@ -2,17 +2,22 @@
 
 use sealift_manifests::delta_format::field;
 
-use super::{Place, is_pointer, read, signed, write};
+use super::{Mover, Place, is_pointer, read, signed, write};
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
-pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
+pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
     let Some([b0, b1, b2]) = read::<3>(bytes, at) else { return 3 };
     let opcode = b0 & 15;
     // Density option: 8 to 13 are instructions of two bytes.
     let len = if (8..14).contains(&opcode) { 2 } else { 3 };
+    // Data and padding between functions put the scan out of step. What starts at an aligned address for certain ends it: a
+    // pointer, or a function's first instruction.
     let to_word = (place.pc(at).wrapping_neg() & 3) as usize;
-    if to_word != 0 && to_word < len && is_pointer(bytes, at.saturating_add(to_word), place) {
-        return to_word;
+    if to_word != 0 && to_word < len {
+        let aligned = at.saturating_add(to_word);
+        if is_pointer(bytes, aligned, place) || is_prologue(bytes, aligned) {
+            return to_word;
+        }
     }
     let word = u32::from_le_bytes([b0, b1, b2, 0]);
     let (pc, new_pc) = (place.pc(at), place.new_pc(at));
@@ -20,19 +25,19 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
         // CALLn: 18 bits of words from the word of the call, plus 4.
         5 if place.fields & field::BRANCH != 0 => {
             let target = (pc & !3).wrapping_add(4).wrapping_add(signed(word >> 6, 18) << 2);
-            let distance = place.moved(target).wrapping_sub((new_pc & !3).wrapping_add(4));
+            let distance = place.moved(at, target).wrapping_sub((new_pc & !3).wrapping_add(4));
             word & 0x3f | (distance >> 2 & 0x3_ffff) << 6
         }
         // J (n = 0): 18 bits of bytes, plus 4.
         6 if place.fields & field::BRANCH != 0 && word & 0x30 == 0 => {
             let target = pc.wrapping_add(4).wrapping_add(signed(word >> 6, 18));
-            let distance = place.moved(target).wrapping_sub(new_pc.wrapping_add(4));
+            let distance = place.moved(at, target).wrapping_sub(new_pc.wrapping_add(4));
             word & 0x3f | (distance & 0x3_ffff) << 6
         }
         // L32R: 16 bits of words below the next word.
         1 if place.fields & field::PAIR != 0 => {
             let target = (pc.wrapping_add(3) & !3).wrapping_add((word >> 8 | 0xffff_0000) << 2);
-            let distance = place.moved(target).wrapping_sub(new_pc.wrapping_add(3) & !3);
+            let distance = place.moved(at, target).wrapping_sub(new_pc.wrapping_add(3) & !3);
             word & 0xff | (distance >> 2 & 0xffff) << 8
         }
         _ => word,
@@ -42,4 +47,10 @@ pub(super) fn step(bytes: &mut [u8], at: usize, place: &Place<'_>) -> usize {
         write(bytes, at, [b0, b1, b2]);
     }
     len
+}
+
+/// ENTRY with the stack pointer (windowed ABI), or the ADDI that makes a frame on it (CALL0 ABI).
+fn is_prologue(bytes: &[u8], at: usize) -> bool {
+    matches!(read::<2>(bytes, at), Some([0x36, second]) if second & 15 == 1)
+        || read::<2>(bytes, at) == Some([0x12, 0xc1])
 }

@@ -1,6 +1,11 @@
 //! Blocks (RFC 8878 section 3.1.1.2): literals, sequences, and their execution into a window.
 
-use super::{Corrupt, bits::Backward, fse, huffman::Huffman};
+use super::{
+    Corrupt,
+    bits::Backward,
+    fse,
+    huffman::{Huffman, Weights},
+};
 
 /// Symbols of the literal length, offset and match length codes.
 const LL_SYMBOLS: usize = 36;
@@ -106,7 +111,7 @@ enum Source {
 
 /// What a frame keeps from block to block besides its window.
 pub(in crate::delta) struct Memory {
-    huffman: Huffman,
+    weights: Weights,
     counts: [i16; ALL_SYMBOLS],
     sources: [Source; 3],
     recent: [u32; 3],
@@ -114,11 +119,11 @@ pub(in crate::delta) struct Memory {
 
 impl Memory {
     pub(in crate::delta) const NEW: Self =
-        Self { huffman: Huffman::NEW, counts: [0; ALL_SYMBOLS], sources: [Source::Unset; 3], recent: [1, 4, 8] };
+        Self { weights: Weights::NEW, counts: [0; ALL_SYMBOLS], sources: [Source::Unset; 3], recent: [1, 4, 8] };
 
     /// Forgets everything: a new frame starts.
     pub(in crate::delta) fn clear(&mut self) {
-        self.huffman.clear();
+        self.weights.clear();
         self.sources = [Source::Unset; 3];
         self.recent = [1, 4, 8];
     }
@@ -129,6 +134,7 @@ pub(in crate::delta) struct Entropy {
     ll: [u16; 1 << fse::MAX_LOG],
     of: [u16; 1 << OF_MAX_LOG],
     ml: [u16; 1 << fse::MAX_LOG],
+    huffman: Huffman,
 }
 
 /// Literals of a block, decoded as they are asked for.
@@ -139,8 +145,12 @@ enum Literals<'a> {
 }
 
 impl Entropy {
-    pub(in crate::delta) const NEW: Self =
-        Self { ll: [0; 1 << fse::MAX_LOG], of: [0; 1 << OF_MAX_LOG], ml: [0; 1 << fse::MAX_LOG] };
+    pub(in crate::delta) const NEW: Self = Self {
+        ll: [0; 1 << fse::MAX_LOG],
+        of: [0; 1 << OF_MAX_LOG],
+        ml: [0; 1 << fse::MAX_LOG],
+        huffman: Huffman::NEW,
+    };
 
     /// Decodes the `content` of a block into `ring`; refuses to regenerate more than `most` bytes.
     pub(in crate::delta) fn block(
@@ -207,7 +217,7 @@ impl Entropy {
                 if literal_len.saturating_add(match_len).saturating_add(literals_left) > room {
                     return Err(Corrupt);
                 }
-                literals.copy(literal_len, &memory.huffman, ring)?;
+                literals.copy(literal_len, &self.huffman, ring)?;
                 ring.repeat(distance(offset, literal_len, &mut memory.recent)?, match_len)?;
             }
             if bits.left() != 0 {
@@ -216,7 +226,7 @@ impl Entropy {
         } else if !rest.is_empty() {
             return Err(Corrupt);
         }
-        literals.copy(literals_left, &memory.huffman, ring)?;
+        literals.copy(literals_left, &self.huffman, ring)?;
         literals.end()
     }
 
@@ -255,11 +265,11 @@ impl Entropy {
         let (size, packed) = ((word >> 4 & mask) as u32, (word >> (4 + width) & mask) as usize);
         let (mut packed, rest) = content.get(header..).ok_or(Corrupt)?.split_at_checked(packed).ok_or(Corrupt)?;
         if first & 1 == 0 {
-            let taken = memory.huffman.read(packed, &mut self.of)?;
+            let taken = memory.weights.read(packed, &mut self.of)?;
             packed = packed.get(taken..).ok_or(Corrupt)?;
-        } else if !memory.huffman.is_set() {
-            return Err(Corrupt);
         }
+        // Without weights (a treeless block in a frame that had none) there is nothing to lay out, and that is refused.
+        self.huffman.build(&memory.weights)?;
         let mut streams: [&[u8]; 4] = [packed, &[], &[], &[]];
         let mut per_stream = size;
         if format != 0 {

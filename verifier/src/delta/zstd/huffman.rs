@@ -13,9 +13,17 @@ use super::{
 /// Longest code (RFC 8878 section 4.2.1).
 const MAX_BITS: usize = 11;
 
-/// One Huffman code; kept from block to block, since a later block may use it again.
+/// What a frame keeps of its Huffman code from block to block, since a later block may use it again: the weights.
+pub(super) struct Weights {
+    /// Symbols with a weight; 0: no code was read yet.
+    count: u16,
+    /// Two weights a byte, the first one in the upper half.
+    packed: [u8; 128],
+}
+
+/// A Huffman code, laid out for decoding.
 pub(super) struct Huffman {
-    /// Length of the longest code; 0: no code was read yet.
+    /// Length of the longest code.
     max_bits: u8,
     /// Symbols by weight, then value.
     sorted: [u8; 256],
@@ -25,46 +33,79 @@ pub(super) struct Huffman {
     first_symbol: [u16; MAX_BITS + 2],
 }
 
-impl Huffman {
-    pub(super) const NEW: Self =
-        Self { max_bits: 0, sorted: [0; 256], first_code: [0; MAX_BITS + 2], first_symbol: [0; MAX_BITS + 2] };
+impl Weights {
+    pub(super) const NEW: Self = Self { count: 0, packed: [0; 128] };
 
     pub(super) fn clear(&mut self) {
-        self.max_bits = 0;
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.max_bits != 0
+        self.count = 0;
     }
 
     /// Reads a code's description (RFC 8878 section 4.2.1.1) and returns the bytes it took. `scratch` holds the weights' table.
     pub(super) fn read(&mut self, bytes: &[u8], scratch: &mut [u16]) -> Result<usize, Corrupt> {
-        let mut weights = [0u8; 256];
         let (&header, rest) = bytes.split_first().ok_or(Corrupt)?;
-        let (count, taken) = if header < 128 {
+        self.count = 0;
+        self.packed = [0; 128];
+        if header < 128 {
             let size = usize::from(header);
-            (compressed_weights(rest.get(..size).ok_or(Corrupt)?, &mut weights, scratch)?, size)
-        } else {
-            let count = usize::from(header) - 127;
-            let size = count.div_ceil(2);
-            let packed = rest.get(..size).ok_or(Corrupt)?;
-            for (pair, &byte) in weights.chunks_mut(2).zip(packed) {
-                for (weight, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-                    *weight = nibble;
-                }
-            }
-            (count, size)
-        };
-        self.max_bits = 0;
-        self.build(&mut weights, count)?;
-        Ok(taken + 1)
+            self.compressed(rest.get(..size).ok_or(Corrupt)?, scratch)?;
+            return Ok(size + 1);
+        }
+        let count = u16::from(header) - 127;
+        let size = usize::from(count).div_ceil(2);
+        let packed = rest.get(..size).ok_or(Corrupt)?;
+        self.packed.iter_mut().zip(packed).for_each(|(to, from)| *to = *from);
+        self.count = count;
+        // The half byte behind an odd count is padding.
+        if count & 1 != 0
+            && let Some(last) = self.packed.get_mut(size.saturating_sub(1))
+        {
+            *last &= 0xf0;
+        }
+        Ok(size + 1)
     }
 
-    /// Completes `weights` by the last one, which is not sent, and lays out the code.
-    fn build(&mut self, weights: &mut [u8; 256], count: usize) -> Result<(), Corrupt> {
+    /// Weights compressed with FSE: two states in turn over one bitstream, until a step finds too few bits.
+    fn compressed(&mut self, bytes: &[u8], scratch: &mut [u16]) -> Result<(), Corrupt> {
+        // A weight is at most 11, and what sets higher ones is refused when the code is laid out.
+        let mut counts = [0i16; MAX_BITS + 2];
+        let (log, taken) = fse::read_counts(bytes, &mut counts, MAX_WEIGHT_LOG)?;
+        fse::build(scratch, &counts, log)?;
+        let mut bits = Backward::new(bytes.get(taken..).ok_or(Corrupt)?)?;
+        let mut state = fse::State::new(scratch, log, &mut bits)?;
+        let mut other = fse::State::new(scratch, log, &mut bits)?;
+        loop {
+            self.push(state.symbol())?;
+            if bits.left() < usize::from(state.bits()) {
+                return self.push(other.symbol());
+            }
+            state.step(scratch, &mut bits)?;
+            core::mem::swap(&mut state, &mut other);
+        }
+    }
+
+    fn push(&mut self, weight: u8) -> Result<(), Corrupt> {
+        // One place is kept for the last weight, which is not sent.
+        let place = self.packed.get_mut(usize::from(self.count >> 1)).filter(|_| self.count < 255).ok_or(Corrupt)?;
+        *place |= if self.count & 1 == 0 { weight << 4 } else { weight & 15 };
+        self.count += 1;
+        Ok(())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u8> {
+        let halves = self.packed.iter().flat_map(|pair| [pair >> 4, pair & 15]);
+        halves.take(usize::from(self.count))
+    }
+}
+
+impl Huffman {
+    pub(super) const NEW: Self =
+        Self { max_bits: 0, sorted: [0; 256], first_code: [0; MAX_BITS + 2], first_symbol: [0; MAX_BITS + 2] };
+
+    /// Lays out the code with these weights, completed by the last one, which is not sent.
+    pub(super) fn build(&mut self, weights: &Weights) -> Result<(), Corrupt> {
         let mut total = 0u32;
-        for &weight in weights.get(..count).ok_or(Corrupt)? {
-            if usize::from(weight) > MAX_BITS + 1 {
+        for weight in weights.iter() {
+            if usize::from(weight) > MAX_BITS {
                 return Err(Corrupt);
             }
             total += (1u32 << weight) >> 1;
@@ -74,15 +115,19 @@ impl Huffman {
         if max_bits as usize > MAX_BITS || !rest.is_power_of_two() {
             return Err(Corrupt);
         }
-        *weights.get_mut(count).ok_or(Corrupt)? = rest.checked_ilog2().unwrap_or(0) as u8 + 1;
-        let weights = weights.get(..=count).ok_or(Corrupt)?;
+        let last = rest.ilog2() as u8 + 1;
+        // A full code has its longest codes in pairs; the reference refuses others, which would leave holes.
+        let longest = weights.iter().chain([last]).filter(|weight| *weight == 1).count();
+        if longest < 2 || longest & 1 != 0 {
+            return Err(Corrupt);
+        }
 
         let (mut code, mut symbol) = (0u16, 0u16);
         for weight in 1..=max_bits as u8 + 1 {
             let place = usize::from(weight);
             *self.first_code.get_mut(place).ok_or(Corrupt)? = code;
             *self.first_symbol.get_mut(place).ok_or(Corrupt)? = symbol;
-            for (value, _) in weights.iter().enumerate().filter(|(_, other)| **other == weight) {
+            for (value, _) in weights.iter().chain([last]).enumerate().filter(|(_, other)| *other == weight) {
                 *self.sorted.get_mut(usize::from(symbol)).ok_or(Corrupt)? = value as u8;
                 symbol += 1;
                 code = code.wrapping_add((1u16 << weight) >> 1);
@@ -106,33 +151,5 @@ impl Huffman {
         let within = (code - first) >> (weight - 1);
         let symbol = usize::from(*self.first_symbol.get(weight).ok_or(Corrupt)?) + usize::from(within);
         self.sorted.get(symbol).copied().ok_or(Corrupt)
-    }
-}
-
-/// Weights compressed with FSE: two states in turn over one bitstream, until a step finds too few bits.
-fn compressed_weights(bytes: &[u8], weights: &mut [u8; 256], scratch: &mut [u16]) -> Result<usize, Corrupt> {
-    // Weights go up to 12, and a distribution over more symbols than that is refused below when it is used.
-    let mut counts = [0i16; MAX_BITS + 2];
-    let (log, taken) = fse::read_counts(bytes, &mut counts, MAX_WEIGHT_LOG)?;
-    fse::build(scratch, &counts, log)?;
-    let mut bits = Backward::new(bytes.get(taken..).ok_or(Corrupt)?)?;
-    let mut state = fse::State::new(scratch, log, &mut bits)?;
-    let mut other = fse::State::new(scratch, log, &mut bits)?;
-    let mut count = 0;
-    // One place is kept for the last weight, which is not sent.
-    let mut push = |weight: u8| {
-        let place = weights.get_mut(count).filter(|_| count < 255).ok_or(Corrupt)?;
-        *place = weight;
-        count += 1;
-        Ok::<_, Corrupt>(())
-    };
-    loop {
-        push(state.symbol())?;
-        if bits.left() < usize::from(state.bits()) {
-            push(other.symbol())?;
-            return Ok(count);
-        }
-        state.step(scratch, &mut bits)?;
-        core::mem::swap(&mut state, &mut other);
     }
 }

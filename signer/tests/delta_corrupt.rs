@@ -1,0 +1,191 @@
+//! Damaged and hostile patches: each byte changed, each truncation, random blocks. The decoder ends in an error or in an image whose
+//! hash is wrong; it never writes beyond the declared length, never reads outside of the base, never loops, never panics.
+
+use proptest::prelude::*;
+use sealift_manifests::delta_format::HEADER_LEN;
+use sealift_signer::delta::{self, Codec, CreateOptions, Header, RamClass};
+use sealift_verifier::delta::{BaseReader, Decoder16K, Decoder24K, DeltaError, Fault, Output, Payload, State};
+
+/// A base that notices reads outside of it.
+struct Base<'a>(&'a [u8]);
+
+impl BaseReader for Base<'_> {
+    type Error = &'static str;
+
+    fn read_at(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        let end = offset as usize + bytes.len();
+        bytes.copy_from_slice(self.0.get(offset as usize..end).ok_or("read outside of the base")?);
+        Ok(())
+    }
+}
+
+/// A slot that notices writes out of order or beyond its length, and reads of what was not written.
+struct Slot {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Output for Slot {
+    type Error = &'static str;
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        if offset as usize != self.bytes.len() {
+            return Err("written out of order");
+        }
+        if self.bytes.len() + bytes.len() > self.len {
+            return Err("written beyond the declared length");
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        let end = offset as usize + bytes.len();
+        bytes.copy_from_slice(self.bytes.get(offset as usize..end).ok_or("read back what was not written")?);
+        Ok(())
+    }
+}
+
+/// Decodes whatever it is; a fault of base or slot is a failure of the decoder.
+fn run(old: &[u8], payload: &Payload, patch: &[u8]) -> Result<Vec<u8>, DeltaError> {
+    let mut decoder = Box::new(Decoder24K::new());
+    decoder.start(payload, None).unwrap();
+    let mut slot = Slot { bytes: Vec::new(), len: payload.target_len as usize };
+    match decoder.push(patch, &mut Base(old), &mut slot) {
+        Ok(progress) if progress.state == State::Done => Ok(slot.bytes),
+        Ok(_) => Err(DeltaError::NotRunning),
+        Err(Fault::Payload(error)) => Err(error),
+        Err(Fault::Base(what) | Fault::Output(what)) => panic!("{what}"),
+    }
+}
+
+fn promised(patch: &[u8], header: &Header) -> Payload {
+    Payload {
+        codec: Codec::Delta,
+        len: patch.len() as u32,
+        sha256: [0; 32],
+        base_len: header.base_len,
+        base_sha256: header.base_sha256,
+        target_len: header.target_len,
+        target_sha256: header.target_sha256,
+    }
+}
+
+/// Thumb-like code: calls among functions, pointers, text; and the same with something inserted.
+fn firmware(shift: usize) -> Vec<u8> {
+    let mut image = Vec::new();
+    for function in 0..160u32 {
+        if function == 50 {
+            image.extend((0..shift).map(|n| (n * 37) as u8));
+        }
+        for step in 0..(8 + function % 11) {
+            // BL to one of the functions, as they lie without the insertion.
+            let target = (function * 7 + step * 13) % 160 * 60;
+            let target = if target > 3000 { target + shift as u32 } else { target };
+            let distance = (target as i32 - image.len() as i32 - 4) as u32;
+            let (s, i1, i2) = (distance >> 24 & 1, distance >> 23 & 1, distance >> 22 & 1);
+            let first = 0xf000 | s << 10 | distance >> 12 & 0x3ff;
+            let second = 0xd000 | (i1 ^ s ^ 1) << 13 | (i2 ^ s ^ 1) << 11 | distance >> 1 & 0x7ff;
+            image.extend_from_slice(&(first as u16).to_le_bytes());
+            image.extend_from_slice(&(second as u16).to_le_bytes());
+            image.extend_from_slice(&(0x2000 | (step * 5 + function) as u16 & 0xff).to_le_bytes());
+        }
+    }
+    image
+}
+
+#[test]
+fn a_changed_byte_never_gets_past_the_hash_nor_out_of_bounds() {
+    for (name, old, new, ram) in [
+        ("code", firmware(0), firmware(24), RamClass::Ram24K),
+        ("text", b"all work and no play ".repeat(120), b"all work and a play! ".repeat(150), RamClass::Ram16K),
+    ] {
+        let created = delta::create(&old, &new, &CreateOptions { ram, ..Default::default() }).unwrap();
+        let payload = promised(&created.patch, &created.header);
+        assert_eq!(run(&old, &payload, &created.patch).as_ref(), Ok(&new));
+        let (mut refused, mut wrong, mut harmless) = (0, 0, 0);
+        for at in 0..created.patch.len() {
+            for flip in [0x01, 0x10, 0x80, 0xff] {
+                let mut bad = created.patch.clone();
+                bad[at] ^= flip;
+                match run(&old, &payload, &bad) {
+                    Err(_) => refused += 1,
+                    // Some bits tell nothing that matters: the class, a window larger than needed, a frame's last-block flag.
+                    Ok(image) if image == new => harmless += 1,
+                    Ok(_) => wrong += 1,
+                }
+            }
+        }
+        println!("{name}: {refused} refused, {wrong} wrong images, {harmless} without effect");
+        assert!(refused > 0 && wrong > 0 && harmless * 20 < refused + wrong, "{name}: {refused}, {wrong}, {harmless}");
+    }
+}
+
+#[test]
+fn no_truncation_is_taken_for_the_whole() {
+    let (old, new) = (firmware(0), firmware(24));
+    let created = delta::create(&old, &new, &CreateOptions::default()).unwrap();
+    let payload = promised(&created.patch, &created.header);
+    for len in 0..created.patch.len() {
+        assert!(run(&old, &payload, &created.patch[..len]).is_err(), "{len} bytes");
+    }
+    let longer = [&created.patch[..], &[0]].concat();
+    assert_eq!(run(&old, &payload, &longer), Err(DeltaError::Trailing));
+}
+
+#[test]
+fn a_patch_for_a_larger_class_is_refused_before_anything_is_written() {
+    let (old, new) = (firmware(0), firmware(24));
+    let created = delta::create(&old, &new, &CreateOptions { ram: RamClass::Host, ..Default::default() }).unwrap();
+    let mut decoder = Box::new(Decoder16K::new());
+    decoder.start(&promised(&created.patch, &created.header), None).unwrap();
+    let mut slot = Slot { bytes: Vec::new(), len: new.len() };
+    let refused = decoder.push(&created.patch, &mut Base(&old), &mut slot);
+    assert_eq!(refused, Err(Fault::Payload(DeltaError::TooLarge)));
+    assert!(slot.bytes.is_empty());
+}
+
+#[test]
+fn a_header_that_names_other_images_than_the_signed_ones_is_refused() {
+    let (old, new) = (firmware(0), firmware(24));
+    let created = delta::create(&old, &new, &CreateOptions::default()).unwrap();
+    let payload = promised(&created.patch, &created.header);
+    for wrong in [
+        Payload { base_sha256: [1; 32], ..payload },
+        Payload { target_sha256: [1; 32], ..payload },
+        Payload { base_len: payload.base_len + 1, ..payload },
+        Payload { target_len: payload.target_len + 1, ..payload },
+    ] {
+        assert_eq!(run(&old, &wrong, &created.patch), Err(DeltaError::WrongImages));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// A true header before random bytes: whatever they say, the decoder stays in bounds and ends.
+    #[test]
+    fn random_bodies_stay_in_bounds(body in prop::collection::vec(any::<u8>(), 0..2000), window in 10u8..13) {
+        let (old, new) = (firmware(0), firmware(24));
+        let created = delta::create(&old, &new, &CreateOptions { predict: delta::Predict::Off, ..Default::default() }).unwrap();
+        let mut header = created.header;
+        header.window_logs = [10, window.min(11), 10, 10, 11, 11, 11];
+        header.body = HEADER_LEN as u32;
+        let mut patch = header.to_bytes().to_vec();
+        patch.extend_from_slice(&body);
+        prop_assert!(run(&old, &promised(&patch, &header), &patch).is_err());
+    }
+
+    /// A good patch with a stretch overwritten.
+    #[test]
+    fn overwritten_stretches_stay_in_bounds(at in 0usize..4000, junk in prop::collection::vec(any::<u8>(), 1..40)) {
+        let (old, new) = (firmware(0), firmware(24));
+        let created = delta::create(&old, &new, &CreateOptions::default()).unwrap();
+        let payload = promised(&created.patch, &created.header);
+        let mut bad = created.patch.clone();
+        let at = HEADER_LEN + at % (bad.len() - HEADER_LEN);
+        let end = bad.len().min(at + junk.len());
+        bad[at..end].copy_from_slice(&junk[..end - at]);
+        let _ = run(&old, &payload, &bad);
+    }
+}
