@@ -24,7 +24,7 @@ const FEWEST: usize = 6;
 /// Changes a cluster needs to be a region of its own.
 const MANY: usize = 20;
 /// Words that change by more are no pointers.
-const FARTHEST: i64 = 0x20_0000;
+const FARTHEST: u64 = 0x20_0000;
 /// Most changes looked at to find the load address.
 const LOOKED_AT: usize = 400;
 
@@ -70,7 +70,7 @@ fn changes(ops: &[Op], base: &[u8], blank: &[u8], target: &[u8], wide: bool) -> 
             let (old, new) = (read(base, source + place), read(target, to + place));
             let change = new.wrapping_sub(old) as i64;
             let explained = blank[source + place..][..width] != base[source + place..][..width];
-            if old != new && !explained && old >= 0x100 && change.abs() < FARTHEST && new >= 0x100 {
+            if old != new && !explained && old >= 0x100 && change.unsigned_abs() < FARTHEST && new >= 0x100 {
                 found.push((old, change));
             }
         }
