@@ -102,6 +102,22 @@ fn file_name(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
+/// One bit of one target of the standard TUF repository is altered: nothing of the release is published.
+fn refuses_an_altered_host_encoding(bench: &Bench, publish: &[&str]) {
+    let targets = bench.folder.path().join("repository/tuf/targets");
+    let target = fs::read_dir(&targets).expect("the targets").next().expect("a target").expect("a target").path();
+    let good = fs::read(&target).expect("the target");
+    let mut bad = good.clone();
+    bad[0] ^= 1;
+    fs::write(&target, &bad).expect("the altered target");
+    let refused = bench.output("sealift-server", publish);
+    let said = [refused.stdout, refused.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("standard TUF repository"), "{said}");
+    fs::write(&target, &good).expect("the target as it was");
+}
+
 /// From CI to the device and back, and what travelled: the delta's bytes and the image's.
 fn travels(name: &str, most: f64) {
     let Some(pair) = pair(name) else { return };
@@ -139,7 +155,9 @@ fn travels(name: &str, most: f64) {
     assert!((delta as f64) < most * image.len() as f64, "{name}: the delta has {delta} of {} bytes", image.len());
 
     let (url, ca) = bench.serve();
-    bench.run("sealift-server", &["publish", "--state", "server", "--release", "repository"]);
+    let publish = ["publish", "--state", "server", "--release", "repository"];
+    refuses_an_altered_host_encoding(&bench, &publish);
+    bench.run("sealift-server", &publish);
     let state = ["--state", "device"];
     let provision = [
         "provision",

@@ -105,6 +105,10 @@ impl From<IntakeError> for Failure {
                 let code = Some(format!("SL-{:03}", refusal.code()));
                 Self { exit: REFUSED, message: error.to_string(), code }
             }
+            IntakeError::Host { code, .. } => {
+                let code = code.map(|code| format!("SL-{code:03}"));
+                Self { exit: REFUSED, message: error.to_string(), code }
+            }
             IntakeError::OtherRepository(_) => Self::new(REFUSED, error),
             IntakeError::Missing(_) | IntakeError::TooLarge { .. } => Self::new(BAD_FILE, error),
             IntakeError::Io { .. } | IntakeError::Store(_) => Self::new(FAILED, error),

@@ -5,6 +5,7 @@
 //! payload the metadata names is there with the signed length and hash.
 
 pub mod chain;
+mod host;
 mod rollback;
 
 use std::io::Read as _;
@@ -33,6 +34,16 @@ pub enum IntakeError {
         file: String,
         /// The verifier's code and reason.
         error: sealift_verifier::Error,
+    },
+    /// The host encoding (the standard TUF repository beside the device's) does not verify.
+    #[error("{dir}: the standard TUF repository of this release doesn't verify: {problem}; create the release anew")]
+    Host {
+        /// Its folder.
+        dir: PathBuf,
+        /// Sealift's code, where the trust machine refused.
+        code: Option<u16>,
+        /// What is wrong, and with which file.
+        problem: String,
     },
     /// The release lacks a file.
     #[error("{0}: missing; a release folder holds metadata/ and payloads/ as `sealift release create` writes them")]
@@ -186,6 +197,7 @@ pub async fn check(
         check_rollback(&current.chain, &catalog.chain)
             .map_err(|error| IntakeError::Refused { file: format!("{METADATA}/{TIMESTAMP}"), error })?;
     }
+    host::check(folder, now, policy)?;
     let mut objects = payloads(folder, &catalog, store).await?;
     // New roots come last, in order: only they could disturb a device before the timestamp is there.
     let mut names: Vec<&String> = files.keys().filter(|name| *name != TIMESTAMP).collect();
