@@ -20,7 +20,7 @@ async fn bytes(store: &impl ArtifactStore, key: &Key, range: Option<std::ops::Ra
 }
 
 /// Runs every behaviour; `racers` writers in each race, `rounds` races.
-pub async fn all<S: ArtifactStore>(open: impl Fn() -> S, racers: usize, rounds: usize) {
+pub(crate) async fn all<S: ArtifactStore>(open: impl Fn() -> S, racers: usize, rounds: usize) {
     what_is_created_is_read_back(&open()).await;
     an_immutable_object_is_never_changed(&open()).await;
     a_source_that_is_not_what_was_announced_is_not_stored(&open()).await;

@@ -51,7 +51,8 @@ impl Firmware {
     /// Builds it; returns the linked ELF file with its symbols. The next build of the same program takes its place.
     pub(crate) fn build(&self, environment: &[(&str, &str)]) -> Result<Vec<u8>> {
         let target = self.board.target();
-        let toolchain = Toolchain::find(target)?;
+        // Debian's, which compiles core with the firmware's own options: sizes and panics are claimed of that.
+        let toolchain = Toolchain::debian().or_else(|_| Toolchain::find(target))?;
         apt::install(&["lld"], "the linker of the bare-metal programs")?;
         let folder = project::target().join("bare-metal");
         let mut cargo = toolchain.build(target);
