@@ -107,7 +107,8 @@ pub enum Disposition {
     Permanent,
     /// It may: report FAILED, so that it is retried.
     Transient,
-    /// What was offered is older than what there is, or has expired: fetch the latest metadata, and failing that FAILED.
+    /// What was offered is older than what there is or stands beside it under the same version, or has expired: fetch the
+    /// latest metadata, and failing that FAILED.
     Stale,
 }
 
@@ -233,7 +234,9 @@ impl Error {
     /// What it means for the job that led to it.
     pub const fn disposition(self) -> Disposition {
         match self {
-            Error::Rollback(_) | Error::Expired(_) => Disposition::Stale,
+            // A second content under one version is what a device sees that took a thief's file first. The genuine owner
+            // signs a higher version next, or root revokes the thief: a REJECTED would outlast both.
+            Error::Rollback(_) | Error::VersionReused(_) | Error::Expired(_) => Disposition::Stale,
             Error::TooManyRoots
             | Error::ClockRequired
             | Error::BridgeRequired

@@ -4,9 +4,9 @@ mod fleet;
 
 use fleet::*;
 use sealift_manifests::Role;
-use sealift_verifier::Error;
 use sealift_verifier::session::{Fetch, Session, TrustState, slot_record};
 use sealift_verifier::trust::{Policy, Time};
+use sealift_verifier::{Disposition, Error};
 
 #[test]
 fn a_release_signed_by_its_keys_is_approved() {
@@ -49,6 +49,23 @@ fn an_older_timestamp_is_a_rollback_and_a_changed_one_of_the_same_version_is_ref
     assert_eq!(device.take(&old.bundle()), Err(Error::Rollback(Role::Timestamp)));
     fleet.issued += 1;
     assert_eq!(device.take(&fleet.files().bundle()), Err(Error::VersionReused(Role::Timestamp)));
+}
+
+#[test]
+fn a_device_that_took_a_thiefs_timestamp_tries_again_and_is_well_with_the_next_genuine_one() {
+    let mut fleet = Fleet::default();
+    let mut device = Device::provisioned(fleet.root());
+    device.take(&fleet.files().bundle()).unwrap();
+    // The thief signs the next timestamp first, with the key that the repository's owner will sign it with too.
+    fleet.bump();
+    let thief = Fleet { issued: fleet.issued + 1, ..fleet.clone() };
+    device.take(&thief.files().bundle()).unwrap();
+    let refusal = device.take(&fleet.files().bundle()).unwrap_err();
+    assert_eq!(refusal, Error::VersionReused(Role::Timestamp));
+    // AWS never retries what is REJECTED, and this comes right: with the next version, or with a root that revokes the thief.
+    assert_eq!(refusal.disposition(), Disposition::Stale);
+    fleet.bump();
+    assert_eq!(device.take(&fleet.files().bundle()), Ok(()));
 }
 
 #[test]
