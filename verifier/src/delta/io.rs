@@ -1,7 +1,5 @@
 //! The two stores a decoder works between.
 
-use core::convert::Infallible;
-
 /// Random reads of the base image.
 pub trait BaseReader {
     /// What a failed read says.
@@ -81,11 +79,10 @@ impl Output for &mut [u8] {
 pub struct NoBase;
 
 impl BaseReader for NoBase {
-    type Error = Infallible;
+    type Error = OutOfBounds;
 
-    fn read_at(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), Infallible> {
-        // Never called: only deltas read a base. Defined all the same.
-        bytes.fill(0);
-        Ok(())
+    fn read_at(&mut self, _: u32, _: &mut [u8]) -> Result<(), OutOfBounds> {
+        // Only a delta reads a base, and this one has none: an image made of nothing would only fail later, by its hash.
+        Err(OutOfBounds)
     }
 }

@@ -6,6 +6,7 @@
 #[path = "../fleet/mod.rs"]
 mod fleet;
 
+mod delta;
 mod ed25519;
 mod freshness;
 mod metadata;
