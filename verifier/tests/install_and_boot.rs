@@ -3,6 +3,10 @@
 mod flash;
 mod fleet;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use flash::*;
 use fleet::*;
 use sealift_manifests::{Codec, Payload, Version};
@@ -335,6 +339,65 @@ fn payload_faults_are_refused_for_what_they_are() {
     altered[4000] ^= 1;
     assert_eq!(run(&altered), Err(Error::PayloadHash));
     assert_eq!(run(&[]), Err(Error::PayloadTruncated));
+}
+
+/// A slot that somebody else can write to as well: DMA, a debugger, a second core.
+#[derive(Clone)]
+struct SharedFlash(Rc<RefCell<Flash<1, 4, 1024>>>);
+
+impl ErrorType for SharedFlash {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for SharedFlash {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.borrow_mut().read(offset, bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+}
+
+impl NorFlash for SharedFlash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 1024;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        self.0.borrow_mut().erase(from, to)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.0.borrow_mut().write(offset, bytes)
+    }
+}
+
+/// RAUC verified a file and installed what stood there a moment later (CVE-2020-25860).
+#[test]
+fn attack_55_bytes_that_change_after_they_were_written_are_never_activated() {
+    let new = new_image();
+    let fleet = release(&new);
+    // In the middle of the transfer, and after its last byte.
+    for (after, at) in [(3_000, 0), (3_000, 1_500), (new.len(), 0), (new.len(), 4_900)] {
+        let flash = SharedFlash(Rc::new(RefCell::new(Flash::new(&Power::default(), CAPACITY))));
+        let outcome = approved(&fleet, |approved| {
+            let choice = choose_payload(approved.target(), None, &LIMITS)?;
+            let base = None::<Flash<1, 4, 1024>>;
+            let decoder = RawDecoder::default();
+            let mut install =
+                Install::<_, _, _, 64>::begin(approved, &choice, Slot::B, flash.clone(), base, decoder, None)?;
+            install.push(&new[..after])?;
+            flash.0.borrow_mut().disturb(at);
+            if after < new.len() {
+                install.push(&new[after..])?;
+            }
+            install.finish().map(|_| ())
+        });
+        // Each byte that arrived was the signed one; what stands in the slot is not.
+        assert_eq!(outcome, Err(Error::ImageHash), "byte {at} after {after}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 use sealift_manifests::Fault;
 use sealift_verifier::{Disposition, Error as Refusal, error};
 
-use crate::{error::Result, marked, project};
+use crate::{attacks, error::Result, marked, project};
 
 /// Options of `cargo xtask docs`.
 #[derive(clap::Args)]
@@ -37,10 +37,15 @@ pub(crate) fn stale() -> Result<Vec<String>> {
 
 /// Each document with its text as it is and as it should be.
 fn documents() -> Result<Vec<(PathBuf, String, String)>> {
-    let path = project::root().join("ARCHITECTURE.md");
-    let old = project::read_text(&path)?;
-    let new = marked::replace(&old, "error codes", &error_codes(), &path)?;
-    Ok(vec![(path, old, new)])
+    let tables =
+        [("ARCHITECTURE.md", "error codes", error_codes()), ("SECURITY.md", "known attacks", attacks::table()?)];
+    let document = |(name, mark, table): (&str, &str, String)| {
+        let path = project::root().join(name);
+        let old = project::read_text(&path)?;
+        let new = marked::replace(&old, mark, &table, &path)?;
+        Ok((path, old, new))
+    };
+    tables.into_iter().map(document).collect()
 }
 
 /// Every fault of the format, in the order of their numbers.

@@ -1,6 +1,7 @@
 //! Project automation: everything that is done to the project rather than by it, one module a command.
 
 mod apt;
+mod attacks;
 mod bare_metal;
 mod bench_device;
 mod demo;
@@ -37,6 +38,8 @@ enum Command {
     Docs(docs::Options),
     /// Count lines and dependencies
     Figures,
+    /// List every known attack with the tests that carry it out, and run them
+    Attacks(attacks::Options),
     /// Attack the verifier: run the fuzz targets
     Fuzz(fuzz::Options),
     /// Measure, and hold what was measured to its budget
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Figures => figures::run(),
+        Command::Attacks(options) => attacks::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(Bench::Device(options)) => bench_device::run(&options),
         Command::Images(options) => images::run(&options),
