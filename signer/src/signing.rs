@@ -10,6 +10,10 @@ use crate::error::{Error, Result};
 use crate::keys::{self, KeySource};
 use crate::project::Project;
 
+/// What to do when a key cannot sign that much.
+pub const FEWER: &str = "list fewer releases (`keep-releases` in sealift.toml, or `sealift release withdraw`), make fewer \
+                         deltas (`--from`, `--no-deltas`), or give the products delegations of their own";
+
 /// The keys at hand for the roles of one act, opened and checked before anything is made.
 #[derive(Debug, Default)]
 pub struct Signers(BTreeMap<String, Vec<Box<dyn KeySource>>>);
@@ -107,7 +111,7 @@ pub fn seal<'k>(payload: &[u8], role: Role, keys: impl Iterator<Item = &'k dyn K
         if let Some(most) = key.longest_message().filter(|most| message.len() > *most) {
             return Err(Error::refused(
                 format!("{role}: the key {} signs at most {most} bytes, and these are {}", public.id(), message.len()),
-                "list fewer releases or payloads in this file",
+                FEWER,
             ));
         }
         let signature = key.sign(&message)?;

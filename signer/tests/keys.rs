@@ -104,13 +104,117 @@ fn what_is_no_ed25519_private_key_is_refused_by_what_it_is() {
     show().fails(4, &["not a regular file"]);
 }
 
+/// A folder with a key under a passphrase, made by us.
+fn encrypted() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    with_secret(folder.path(), "correct horse\n", &["keys", "generate", "--encrypt", "key.pem"]).ok();
+    folder
+}
+
+/// Runs `sealift` with a secret on descriptor 3.
+fn with_secret(folder: &Path, secret: &str, arguments: &[&str]) -> Outcome {
+    fs::write(folder.join(".secret"), secret).unwrap();
+    let mut shell = assert_cmd::Command::new("sh");
+    shell.current_dir(folder).args(["-c", "exec \"$@\" 3<.secret", "sh"]);
+    shell.arg(env!("CARGO_BIN_EXE_sealift")).args(arguments).args(["--passphrase-fd", "3"]).run()
+}
+
+#[test]
+fn a_key_under_a_passphrase_is_opened_from_a_descriptor() {
+    let folder = encrypted();
+    let pem = fs::read_to_string(folder.path().join("key.pem")).unwrap();
+    assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{pem}");
+    assert_eq!(mode(&folder.path().join("key.pem")), 0o600);
+    let shown = with_secret(folder.path(), "correct horse\n", &["keys", "show", "file:key.pem", "--json"]).ok().json();
+    // OpenSSL opens it with the same passphrase, and sees the same key.
+    let openssl = ["pkey", "-in", "key.pem", "-passin", "pass:correct horse", "-pubout", "-outform", "DER"];
+    let openssl = std::process::Command::new("openssl").current_dir(folder.path()).args(openssl).output().unwrap();
+    assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+    let public = hex::encode(&openssl.stdout[openssl.stdout.len() - 32..]);
+    assert_eq!(shown["keys"][0]["tuf"]["key"]["keyval"]["public"], public);
+    with_secret(folder.path(), "", &["keys", "show", "file:key.pem"]).fails(2, &["holds nothing"]);
+    with_secret(folder.path(), "\n", &["keys", "generate", "--encrypt", "b.pem"]).fails(2, &["passphrase is empty"]);
+}
+
+#[test]
+fn keys_that_openssl_encrypted_are_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &[&str]| {
+        let done = std::process::Command::new("openssl").current_dir(folder.path()).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", "plain.pem"]);
+    let public = openssl(&["pkey", "-in", "plain.pem", "-pubout", "-outform", "DER"]);
+    let public = hex::encode(&public[public.len() - 32..]);
+    let convert = ["pkcs8", "-topk8", "-in", "plain.pem", "-passout", "pass:secret", "-out"];
+    for (name, form) in [
+        ("pbkdf2.pem", &["-v2", "aes-256-cbc"][..]),
+        ("sha512.pem", &["-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA512"]),
+        ("scrypt.pem", &["-scrypt"]),
+        ("pbkdf2.der", &["-v2", "aes-256-cbc", "-outform", "DER"]),
+    ] {
+        openssl(&[&convert[..], &[name], form].concat());
+        fs::set_permissions(folder.path().join(name), Permissions::from_mode(0o600)).unwrap();
+        let show = ["keys", "show", &format!("file:{name}"), "--json"];
+        let shown = with_secret(folder.path(), "secret\n", &show).ok().json();
+        assert_eq!(shown["keys"][0]["tuf"]["key"]["keyval"]["public"], public, "{name}");
+        with_secret(folder.path(), "Secret\n", &show).fails(4, &["passphrase is wrong"]);
+    }
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_and_changes_nothing() {
+    let project = Project::new();
+    project.release("1.0.0", b"image");
+    fs::remove_file(project.file("keys/timestamp-1.pem")).unwrap();
+    let make = ["keys", "generate", "--encrypt", "keys/timestamp-1.pem", "--json"];
+    let made = with_secret(project.path(), "right\n", &make).ok().json();
+    let text = fs::read_to_string(project.file("sealift.toml")).unwrap();
+    let at = text.find("[keys.timestamp-1]").unwrap();
+    let old = text[at..].lines().find(|line| line.starts_with("public")).unwrap();
+    project.edit(old, &format!("public = {}", made["keys"][0]["cose_key"]));
+    with_secret(project.path(), "right\n", &["root", "apply"]).ok();
+    let before = project.repository();
+    let refused = with_secret(project.path(), "wrong\n", &["renew"]);
+    let refused = refused.fails(4, &["keys/timestamp-1.pem", "passphrase is wrong", "try again"]);
+    assert!(!refused.stderr.contains("right") && !refused.stderr.contains("wrong\n"));
+    assert!(project.repository() == before);
+    with_secret(project.path(), "right\n", &["renew"]).ok();
+}
+
+#[test]
+fn nobody_is_asked_where_there_is_no_terminal() {
+    let folder = encrypted();
+    let start = std::time::Instant::now();
+    sealift_in(folder.path(), &["keys", "show", "file:key.pem"])
+        .fails(2, &["there is no terminal to ask on", "--passphrase-fd"]);
+    assert!(start.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn a_person_is_asked_on_the_terminal_and_nothing_typed_is_shown() {
+    let folder = encrypted();
+    let typed = |line: &str| {
+        let sealift = env!("CARGO_BIN_EXE_sealift");
+        let mut script = assert_cmd::Command::new("script");
+        script.current_dir(folder.path()).args(["-qec", &format!("{sealift} keys show file:key.pem"), "/dev/null"]);
+        script.write_stdin(line.to_owned()).run()
+    };
+    let right = typed("correct horse\n");
+    assert_eq!(right.code, 0, "{right:?}");
+    assert!(right.stdout.contains("passphrase of key.pem:") && right.stdout.contains("COSE_Key"), "{right:?}");
+    let wrong = typed("incorrect\n");
+    assert_eq!(wrong.code, 4, "{wrong:?}");
+}
+
 #[test]
 fn key_uris_that_mean_nothing_are_refused_without_repeating_them() {
     let folder = tempfile::tempdir().unwrap();
     let secret = "MC4CAQAwBQYDK2VwBCIEIHsecretsecretsecretsecret";
     let refused = sealift_in(folder.path(), &["keys", "show", "gopher:key"]);
     assert_eq!(refused.code, 2);
-    assert!(refused.stderr.contains("known are file:PATH and env:NAME"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("known are file:PATH, env:NAME"), "{}", refused.stderr);
     sealift_in(folder.path(), &["keys", "show", "env:SEALIFT_TEST_UNSET"]).fails(4, &["no key at this place"]);
     let wrong = command(folder.path(), &["keys", "show", "env:SEALIFT_TEST_KEY"]).env("SEALIFT_TEST_KEY", secret).run();
     let wrong = wrong.fails(4, &["env:SEALIFT_TEST_KEY"]);

@@ -171,7 +171,7 @@ fn draft(global: &Global, options: &Options) -> Result<Draft> {
         for (role, custody, _) in options.given() {
             let name = if role == "product" { "release-1".to_owned() } else { format!("{role}-1") };
             let path = options.keys.join(format!("{name}.pem"));
-            let public = generate(&folder.join(&path))?;
+            let public = generate(&folder.join(&path), false)?;
             keys.push(DraftKey { name, roles: vec![role], uri: KeyUri::File(path), custody, public });
         }
     } else {

@@ -8,28 +8,35 @@ use sealift_manifests::PublicKey;
 use serde_json::{Value, json};
 
 use super::Global;
-use crate::error::Result;
-use crate::keys::{KeyUri, generate, open_existing, tuf_key, tuf_key_id};
+use crate::error::{Error, Result};
+use crate::keys::{KeyUri, generate_at, open_existing, tuf_key, tuf_key_id};
 use crate::output::Report;
 
 /// Subcommands of `keys`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make new Ed25519 keys: PKCS#8 PEM files that their owner alone can read
+    /// Make new Ed25519 keys: PKCS#8 PEM files that their owner alone can read, or keys on a token
     #[command(
-        after_help = "Example:\n  sealift keys generate /media/stick/root-1.pem\n\nA file that exists is never overwritten."
+        after_help = "Examples:\n  sealift keys generate --encrypt /media/stick/root-1.pem\n  sealift keys generate \
+            'pkcs11:token=officer-1;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so'\n  sealift keys generate \
+            --encrypt --passphrase-fd 3 root-1.pem 3<passphrase\n\nA key that exists is never overwritten."
     )]
     Generate {
-        /// The files to make, one key each
-        #[arg(required = true, value_name = "FILE")]
+        /// The files to make, one key each; or `pkcs11:` URIs
+        #[arg(required = true, value_name = "FILE|URI")]
         files: Vec<PathBuf>,
+        /// Put the files under a passphrase, which is asked for (scrypt, AES-256)
+        #[arg(long)]
+        encrypt: bool,
     },
     /// Show a key's public half: key id, COSE_Key, and TUF's JSON form
     #[command(
-        after_help = "Examples:\n  sealift keys show file:keys/root-1.pem\n  sealift keys show env:RELEASE_KEY --json"
+        after_help = "Examples:\n  sealift keys show file:keys/root-1.pem\n  sealift keys show env:RELEASE_KEY --json\n  \
+            sealift keys show awskms:///arn:aws:kms:eu-west-1:111122223333:key/UUID\n  \
+            sealift keys show 'pkcs11:token=officer-1;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so'"
     )]
     Show {
-        /// Where the keys are: file:PATH or env:NAME
+        /// Where the keys are: file:PATH, env:NAME, awskms:///ARN or pkcs11:…
         #[arg(required = true, value_name = "URI")]
         uris: Vec<KeyUri>,
     },
@@ -39,10 +46,15 @@ pub(super) enum Command {
 pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
     let mut keys = Vec::new();
     match command {
-        Command::Generate { files } => {
+        Command::Generate { files, encrypt } => {
             for file in files {
-                let public = generate(&file)?;
-                keys.push((format!("file:{}", file.display()), public));
+                let uri = match file.to_str() {
+                    Some(text) if text.starts_with("pkcs11:") || text.starts_with("file:") => text
+                        .parse()
+                        .map_err(|fault: String| Error::usage(fault, "see `sealift keys generate --help`"))?,
+                    _ => KeyUri::File(file),
+                };
+                keys.push((uri.to_string(), generate_at(&uri, encrypt)?));
             }
         }
         Command::Show { uris } => {

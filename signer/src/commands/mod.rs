@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::keys::secret;
 use crate::output::Report;
 use crate::project::{FILE_NAME, Project};
 
@@ -57,6 +58,9 @@ pub struct Global {
     /// Accept the EXAMPLE-INSECURE keys that everybody has; to try things out, and never for a device in the field
     #[arg(long, global = true)]
     development: bool,
+    /// Read passphrases and PINs from this open descriptor, one a line, instead of asking on the terminal
+    #[arg(long, global = true, value_name = "N", env = "SEALIFT_PASSPHRASE_FD")]
+    passphrase_fd: Option<u32>,
 }
 
 impl Global {
@@ -114,7 +118,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.global.json;
-    match run(cli).and_then(|report| print(&report, json)) {
+    if let Some(descriptor) = cli.global.passphrase_fd {
+        secret::read_from(descriptor);
+    }
+    let outcome = run(cli);
+    secret::forget();
+    match outcome.and_then(|report| print(&report, json)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error, json);

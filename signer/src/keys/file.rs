@@ -11,8 +11,8 @@ use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
 use sealift_manifests::PublicKey;
 use zeroize::Zeroizing;
 
-use super::KeySource;
 use super::software::SoftwareKey;
+use super::{KeySource, encrypted};
 use crate::error::{Error, Result};
 use crate::input;
 
@@ -25,8 +25,9 @@ pub(super) fn open(path: &Path) -> Result<Option<Box<dyn KeySource>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| Error::input(path, format!("cannot read the key: {error}"), ""))?,
     };
-    let mode = metadata.permissions().mode() & 0o7777;
-    if metadata.is_file() && mode & 0o077 != 0 {
+    if metadata.is_file()
+        && let Some(mode) = weak_mode(path)
+    {
         return Err(Error::input(
             path,
             format!("the private key can be read by others (mode {mode:04o})"),
@@ -37,17 +38,24 @@ pub(super) fn open(path: &Path) -> Result<Option<Box<dyn KeySource>>> {
     Ok(Some(Box::new(SoftwareKey::from_pkcs8(&bytes, &path.display().to_string())?)))
 }
 
-/// Makes a new key and writes it, readable by its owner alone. Refuses to replace a file.
-pub fn generate(path: &Path) -> Result<PublicKey> {
+/// Makes a new key and writes it, readable by its owner alone; under a passphrase when `encrypt` says so. Refuses to replace
+/// a file.
+pub fn generate(path: &Path, encrypt: bool) -> Result<PublicKey> {
+    if path.symlink_metadata().is_ok() {
+        return Err(exists(path));
+    }
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice())
         .map_err(|error| Error::failed(format!("the system gives no randomness: {error}"), ""))?;
     let public = PublicKey(SigningKey::from_bytes(&seed).verifying_key().to_bytes());
     // Version 1 of PKCS#8 (RFC 8410, section 7), without the public key: OpenSSL reads no other.
     let pair = KeypairBytes { secret_key: *seed, public_key: None };
-    let pem = pair
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(|error| Error::failed(format!("cannot encode the new key: {error}"), ""))?;
+    let pem = match encrypt {
+        true => encrypted::seal(&pair, &path.display().to_string())?,
+        false => pair
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|error| Error::failed(format!("cannot encode the new key: {error}"), ""))?,
+    };
 
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
@@ -56,12 +64,23 @@ pub fn generate(path: &Path) -> Result<PublicKey> {
     file.write_all(pem.as_bytes()).map_err(Error::io("write", path))?;
     file.as_file().sync_all().map_err(Error::io("write", path))?;
     file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::refused(
-            format!("{} exists, and a key is never overwritten", path.display()),
-            "choose another name, or move the old key away first",
-        ),
+        std::io::ErrorKind::AlreadyExists => exists(path),
         _ => Error::io("write", path)(error.error),
     })?;
     crate::repository::sync_folder(folder)?;
     Ok(public)
+}
+
+fn exists(path: &Path) -> Error {
+    Error::refused(
+        format!("{} exists, and a key is never overwritten", path.display()),
+        "choose another name, or move the old key away first",
+    )
+}
+
+/// The permissions of a key file that others than its owner have; `None` when there are none, or no file.
+pub fn weak_mode(path: &Path) -> Option<u32> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    (mode & 0o077 != 0).then_some(mode)
 }

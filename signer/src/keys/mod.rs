@@ -3,21 +3,28 @@
 //! A key is named by a URI; each scheme is a [`KeySource`] in a file of its own. Nothing here ever takes a public key beside
 //! a private one: what a source signs with is what its public key is computed from.
 
+mod encrypted;
 mod env;
 mod file;
 mod forms;
+#[cfg(feature = "aws-kms")]
+mod kms;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+pub mod secret;
 mod software;
+mod uri;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use sealift_manifests::{KeyId, PublicKey};
 
 use crate::error::{Error, Result};
 
-pub use file::generate;
+pub use file::{generate, weak_mode};
 pub use forms::{public_from_cose_hex, tuf_key, tuf_key_id};
+pub use uri::{KeyUri, KmsArn, TokenUri};
 
 /// Something that holds a private key and signs with it.
 pub trait KeySource: fmt::Debug {
@@ -33,71 +40,51 @@ pub trait KeySource: fmt::Debug {
     }
 }
 
-/// Where a key is kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum KeyUri {
-    /// `file:PATH`: an Ed25519 private key as PKCS#8, PEM or DER. A relative path starts at the project file's folder.
-    File(PathBuf),
-    /// `env:NAME`: the same PEM in an environment variable, for CI secrets.
-    Env(String),
-}
-
-impl FromStr for KeyUri {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = "known are file:PATH and env:NAME";
-        match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(KeyUri::File(path.into())),
-            Some(("env", name)) if !name.is_empty() && !name.contains('=') => Ok(KeyUri::Env(name.into())),
-            Some((scheme @ ("file" | "env"), _)) => Err(format!("key URI `{scheme}:` names nothing; {known}")),
-            // A URI that is mistaken may be a pasted secret: it is not repeated.
-            Some((scheme, _)) if scheme.len() <= 12 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                Err(format!("key URI scheme `{scheme}:` is not known; {known}"))
-            }
-            _ => Err(format!("this is no key URI; {known}")),
-        }
-    }
-}
-
-impl fmt::Display for KeyUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyUri::File(path) => write!(f, "file:{}", path.display()),
-            KeyUri::Env(name) => write!(f, "env:{name}"),
-        }
-    }
-}
-
-impl fmt::Debug for KeyUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for KeyUri {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl serde::Serialize for KeyUri {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 /// Opens the key at `uri`; relative paths start at `folder`. `None` when there is nothing at that place: an officer's key
 /// that is not here today. Whatever is there but cannot be used is an error.
 pub fn open(uri: &KeyUri, folder: &Path, development: bool) -> Result<Option<Box<dyn KeySource>>> {
     let source = match uri {
         KeyUri::File(path) => file::open(&folder.join(path))?,
         KeyUri::Env(name) => env::open(name)?,
+        #[cfg(feature = "aws-kms")]
+        KeyUri::AwsKms(arn) => kms::open(arn)?,
+        #[cfg(not(feature = "aws-kms"))]
+        KeyUri::AwsKms(_) => return Err(not_built(uri, "aws-kms")),
+        #[cfg(feature = "pkcs11")]
+        KeyUri::Pkcs11(token) => pkcs11::open(token, folder)?,
+        #[cfg(not(feature = "pkcs11"))]
+        KeyUri::Pkcs11(_) => return Err(not_built(uri, "pkcs11")),
     };
     if let Some(source) = &source {
         refuse_example(&source.public_key().id(), &uri.to_string(), development)?;
     }
     Ok(source)
+}
+
+/// Makes a new key at `uri`: a file, or a key that never leaves its token. `encrypt` puts a file under a passphrase.
+pub fn generate_at(uri: &KeyUri, encrypt: bool) -> Result<PublicKey> {
+    match uri {
+        KeyUri::File(path) => file::generate(path, encrypt),
+        #[cfg(feature = "pkcs11")]
+        KeyUri::Pkcs11(token) if !encrypt => pkcs11::generate(token),
+        #[cfg(not(feature = "pkcs11"))]
+        KeyUri::Pkcs11(_) => Err(not_built(uri, "pkcs11")),
+        #[cfg(feature = "pkcs11")]
+        KeyUri::Pkcs11(_) => Err(Error::usage("--encrypt is for files", "a token guards its keys by its PIN")),
+        KeyUri::Env(_) => Err(Error::usage("no key can be made in a variable", "make a file, and hand it to your CI")),
+        KeyUri::AwsKms(_) => Err(Error::usage(
+            "keys in AWS KMS are made with AWS's own tools",
+            "`aws kms create-key --key-usage SIGN_VERIFY --key-spec ECC_NIST_EDWARDS25519`",
+        )),
+    }
+}
+
+#[cfg(not(all(feature = "aws-kms", feature = "pkcs11")))]
+fn not_built(uri: &KeyUri, feature: &str) -> Error {
+    Error::usage(
+        format!("this build of sealift cannot use {uri}"),
+        format!("build it with the cargo feature: `cargo build --release -p sealift-signer --features {feature}`"),
+    )
 }
 
 /// Opens the key at `uri`, which has to be there.

@@ -16,7 +16,7 @@ use super::{Changed, HostState, payload_names, target_name};
 use crate::error::{Error, Result};
 use crate::keys::{KeySource, tuf_key_id};
 use crate::repository::{Files, Layout};
-use crate::signing::Signers;
+use crate::signing::{FEWER, Signers};
 
 /// Longest message that a KMS signs raw. Only keys that say so are held to it.
 fn check_length(message: &[u8], role: &str, key: &dyn KeySource) -> Result<()> {
@@ -27,7 +27,7 @@ fn check_length(message: &[u8], role: &str, key: &dyn KeySource) -> Result<()> {
                 key.public_key().id(),
                 message.len()
             ),
-            "list fewer releases or payloads in this file",
+            FEWER,
         )),
         _ => Ok(()),
     }
@@ -44,10 +44,20 @@ where
     let mut signatures: Vec<(String, String)> = Vec::new();
     for key in keys {
         check_length(&message, role, key)?;
-        let id = tuf_key_id(&key.public_key());
-        if signatures.iter().all(|(known, _)| *known != id) {
-            signatures.push((id, hex::encode(key.sign(&message)?)));
+        let public = key.public_key();
+        let id = tuf_key_id(&public);
+        if signatures.iter().any(|(known, _)| *known == id) {
+            continue;
         }
+        let signature = key.sign(&message)?;
+        // As in the device encoding: a token with a fault must not be noticed by clients first.
+        if !sealift_verifier::ed25519::verify(&public.0, &[&message], &signature) {
+            return Err(Error::failed(
+                format!("{role}: the key {} made a signature that does not verify", public.id()),
+                "try again; if it stays so, the key or its token is broken",
+            ));
+        }
+        signatures.push((id, hex::encode(signature)));
     }
     signatures.sort();
     // The signed part is written as it was signed: canonical JSON, whose bytes depend on nothing but the content.

@@ -50,6 +50,7 @@ const CHECKS: &[Check] = &[
     Check { name: "bare_metal", what: "bootloader and application update themselves in QEMU", run: checks::bare_metal },
     Check { name: "tests", what: "unit and integration tests", run: suites::tests },
     Check { name: "aws", what: "the AWS adapters against the emulator moto", run: suites::aws },
+    Check { name: "key_sources", what: "keys in KMS (emulator) and on tokens (SoftHSM)", run: suites::key_sources },
     Check { name: "doctests", what: "examples in the documentation", run: suites::doctests },
 ];
 

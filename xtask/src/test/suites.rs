@@ -48,6 +48,17 @@ pub(super) fn aws(_: &Setup) -> Result<Outcome> {
     libtest(process::cargo().arg("test").args(server).args(["--no-fail-fast", "--test", "ports"]))
 }
 
+/// Keys in KMS and on PKCS#11 tokens, in a build of their own for the same reason.
+pub(super) fn key_sources(setup: &Setup) -> Result<Outcome> {
+    setup.packages(&["softhsm2"], &["softhsm2-util"], "a PKCS#11 token in software, to sign with")?;
+    let signer = ["-p", "sealift-signer", "--features", "aws-kms,pkcs11", "--locked"];
+    let lints = process::cargo().args(["clippy", "--all-targets"]).args(signer).args(["--", "-D", "warnings"]).status();
+    if !lints.is_ok_and(|status| status.success()) {
+        return Ok(Outcome::failed("clippy with the features aws-kms and pkcs11"));
+    }
+    libtest(process::cargo().arg("test").args(signer).args(["--no-fail-fast", "--lib", "--test", "key_sources"]))
+}
+
 /// The examples in the documentation.
 pub(super) fn doctests(_: &Setup) -> Result<Outcome> {
     libtest(process::cargo().args(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]))
