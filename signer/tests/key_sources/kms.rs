@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::ministack::Ministack;
-use super::support::{Outcome, Project, Run, THEN, command, firmware};
+use super::support::{Outcome, Run, THEN, command, firmware};
 
 /// `sealift` with the emulator's credentials and nothing of the machine's own.
 fn sealift(emulator: &Ministack, folder: &Path, arguments: &[&str]) -> Outcome {
@@ -132,5 +132,4 @@ fn another_key_in_kms_than_the_project_names_is_noticed() {
     let create = ["release", "create", "--product", "thermostat", "--version", "1.0.0", "--security-counter", "1"];
     sealift(&emulator, folder.path(), &[&create[..], &["--image", "image.bin"]].concat())
         .fails(4, &["keys.release-1", "is another one"]);
-    let _ = Project::new; // the other tests' way to a project; here keys come from elsewhere
 }
