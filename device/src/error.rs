@@ -9,12 +9,16 @@
 //! | `SL-804` | the deadline of the whole download passed | FAILED |
 //! | `SL-805` | the job document isn't one this agent understands | REJECTED |
 //! | `SL-806` | a file of the state couldn't be read or written | FAILED |
-//! | `SL-807` | a hook (boot command, reboot command) failed | FAILED |
+//! | `SL-807` | a hook (boot command, boot loader, reboot command) failed, or the machine runs another slot than it must | FAILED |
 //! | `SL-808` | no delta fits, and the link is for deltas alone | FAILED |
+//! | `SL-809` | the update waits for a maintenance window or the owner's consent | not at all: the job stays IN_PROGRESS |
+//! | `SL-810` | the owner said never | REJECTED |
+//! | `SL-811` | the new identity that a job asked for can't be had | FAILED |
 
 use std::io;
 use std::path::PathBuf;
 
+use sealift_verifier::image::Slot;
 use sealift_verifier::{Disposition, Error as Refusal};
 
 /// Anything that ends an act of the agent.
@@ -100,6 +104,29 @@ pub enum Error {
         /// How.
         problem: String,
     },
+    /// The machine runs another slot than the boot stage chose.
+    #[error("the machine runs slot {runs}, and slot {must} has to run: reboot, and check that the boot loader obeys")]
+    Elsewhere {
+        /// What runs.
+        runs: Slot,
+        /// What must.
+        must: Slot,
+    },
+    /// The update waits.
+    #[error("the update waits for {why}")]
+    Waiting {
+        /// For what.
+        why: String,
+    },
+    /// The owner of the device said never.
+    #[error("the device's owner opted out of this update (consent command, stage {stage})")]
+    OptedOut {
+        /// Before what.
+        stage: &'static str,
+    },
+    /// A new key was made, but no certificate came with which the device can speak.
+    #[error("the device keeps its identity: {0}")]
+    Rotation(String),
     /// The arguments don't fit together.
     #[error("{0}")]
     Usage(String),
@@ -149,8 +176,11 @@ impl Error {
             Error::Deadline { .. } => 804,
             Error::Document(_) => 805,
             Error::File { .. } | Error::Input { .. } | Error::Usage(_) => 806,
-            Error::Hook { .. } => 807,
+            Error::Hook { .. } | Error::Elsewhere { .. } => 807,
             Error::Metered { .. } => 808,
+            Error::Waiting { .. } => 809,
+            Error::OptedOut { .. } => 810,
+            Error::Rotation(_) => 811,
         };
         format!("SL-{number}")
     }
@@ -159,7 +189,7 @@ impl Error {
     pub fn is_permanent(&self) -> bool {
         match self {
             Error::Refused { refusal, .. } => refusal.disposition() == Disposition::Permanent,
-            Error::Document(_) => true,
+            Error::Document(_) | Error::OptedOut { .. } => true,
             _ => false,
         }
     }
@@ -180,7 +210,7 @@ impl Error {
             Error::Usage(_) => 2,
             // The disk's fault, or the image's: not a verdict.
             Error::Refused { refusal: Refusal::Storage | Refusal::Reverted, .. } => 1,
-            Error::Refused { .. } | Error::Document(_) => 3,
+            Error::Refused { .. } | Error::Document(_) | Error::OptedOut { .. } => 3,
             Error::Input { .. } => 4,
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 4,
             _ => 1,

@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::state::config::DeviceConfig;
 use crate::state::files;
 use crate::state::records::FileCounter;
-use crate::state::slot_file::SECTOR;
+use crate::state::slot_file::{Place, SECTOR, SlotFile};
 
 /// Where the slots are.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ fn fill(directory: &Path, what: &Provision, repository: RepositoryId) -> Result<
             for name in ["slots/a", "slots/b"] {
                 let path = directory.join(name);
                 let file = fs::File::create(&path).map_err(Error::file("create", &path))?;
-                file.set_len(size).map_err(Error::file("lengthen", &path))?;
+                erase(&file, size).map_err(Error::file("fill", &path))?;
                 file.sync_all().map_err(Error::file("flush", &path))?;
             }
             files::sync_directory(&directory.join("slots/a"))?;
@@ -122,7 +122,16 @@ fn fill(directory: &Path, what: &Provision, repository: RepositoryId) -> Result<
         }
         SlotPlaces::Outside(a, b, size) => {
             let absolute = |path: &PathBuf| path.canonicalize().map_err(Error::file("open", path));
-            (absolute(a)?, absolute(b)?, size - size % SECTOR as u64)
+            let place = |path: &Path| {
+                let file = fs::OpenOptions::new().read(true).open(path).map_err(Error::file("open", path))?;
+                Place::of(&file, path)
+            };
+            let (a, b) = (absolute(a)?, absolute(b)?);
+            if place(&a)? == place(&b)? {
+                let problem = "it is the same as slot A; an update needs a slot that doesn't run".into();
+                return Err(Error::Input { path: b, problem });
+            }
+            (a, b, size - size % SECTOR as u64)
         }
     };
     let config = DeviceConfig {
@@ -151,6 +160,13 @@ fn fill(directory: &Path, what: &Provision, repository: RepositoryId) -> Result<
     Ok(target)
 }
 
+/// Writes an erased slot, byte for byte: the disk has the room from now on, whoever else fills it later.
+fn erase(mut file: &fs::File, size: u64) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let sector = [0xff; SECTOR];
+    (0..size / SECTOR as u64).try_for_each(|_| file.write_all(&sector))
+}
+
 fn put_image(state: &State, image: &[u8]) -> Result<()> {
     use std::os::unix::fs::FileExt as _;
     let path = state.slot_path(Slot::A);
@@ -162,6 +178,9 @@ fn put_image(state: &State, image: &[u8]) -> Result<()> {
         );
         return Err(Error::Input { path, problem });
     }
+    // Size, kind and mounts are checked before the first byte.
+    SlotFile::open(&path, state.config.slot_size, true)?;
+    SlotFile::open(&state.slot_path(Slot::B), state.config.slot_size, true)?;
     let file = fs::OpenOptions::new().write(true).open(&path).map_err(Error::file("open", &path))?;
     file.write_all_at(image, 0).map_err(Error::file("write", &path))?;
     file.sync_all().map_err(Error::file("flush", &path))
@@ -198,7 +217,7 @@ fn record_of(state: &State, what: &Provision) -> Result<Vec<u8>> {
             // The first image has no predecessor: nothing is below its own counter and version.
             let facts = DeviceFacts { security_counter: 0, installed: Some(target.version) };
             let approved = session.select(&digest, &facts).map_err(refused())?;
-            let slots = state.slots(false)?;
+            let slots = state.slots(None)?;
             let verified = VerifiedImage::read_back(approved, Slot::A, slots.a).map_err(Error::refused("slot a"))?;
             verified.approved().slot_record(&mut record).map_err(Error::refused("the image's record"))?
         }

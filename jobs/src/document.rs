@@ -104,6 +104,13 @@ impl JobDocument {
         Ok(text)
     }
 
+    /// The id that follows this release through everybody's logs, from publishing to the device: the first 16 bytes of the
+    /// target's digest in hex, the size of a W3C trace id. Whoever knows the target knows it, so that nobody has to pass it on.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        trace_of(&self.target)
+    }
+
     fn check(&self) -> Result<(), DocumentError> {
         let id = |field, id: &str| {
             if (1..=ID_MAX_CHARS).contains(&id.chars().count()) && !id.chars().any(char::is_control) {
@@ -127,6 +134,12 @@ impl JobDocument {
         }
         self.payloads.values().try_for_each(|url| check_url("payloads", url))
     }
+}
+
+/// The trace id of a release, by the digest of its target.
+#[must_use]
+pub fn trace_of(target: &Digest) -> String {
+    hex::encode(target.0.get(..16).unwrap_or_default())
 }
 
 /// Length and characters only: what a URL means is the HTTP client's to say. `${...}` placeholders, which the service

@@ -125,13 +125,21 @@ pub fn boot_stage(state: &State, hooks: &Hooks) -> Result<Running> {
     let mut scratch = vec![0; SLOT_RECORD_MAX];
     let mut trial_failed = None;
     for _ in 0..MOST_BOOTS {
-        let mut slots = state.slots(false)?;
+        let mut slots = state.slots(None)?;
         let booted = control.boot(&identity, &mut slots, &mut scratch).map_err(Error::refused("both slots"))?;
         if !booted.recorded {
             warn!("the state couldn't be recorded; the next boot tries again");
         }
         let path = state.slot_path(booted.slot);
-        let well = start(hooks, &booted, &path);
+        let well = match hooks.running_slot()?.filter(|runs| *runs != booted.slot) {
+            None => start(hooks, &booted, &path),
+            // The loader gave up on it, or never heard of it: nobody knows that it is well.
+            Some(runs) if booted.trial => Err(Error::Elsewhere { runs, must: booted.slot }),
+            Some(runs) => {
+                hooks.select(booted.slot, false)?;
+                return Err(Error::Elsewhere { runs, must: booted.slot });
+            }
+        };
         match (booted.trial, well) {
             (false, Ok(())) => return running(&mut control, booted.slot, booted.target, booted.state, trial_failed),
             (false, Err(error)) => return Err(error),
@@ -140,6 +148,8 @@ pub fn boot_stage(state: &State, hooks: &Hooks) -> Result<Running> {
                     .confirm(booted.slot, &identity, &mut scratch)
                     .map_err(Error::refused("the confirmation"))?;
                 info!(slot = %booted.slot, version = %booted.target.version, "the new image confirmed itself");
+                // After the record: a loader that isn't told may go back to an image that still runs.
+                hooks.select(booted.slot, false)?;
                 return running(&mut control, booted.slot, booted.target, confirmed, trial_failed);
             }
             (true, Err(error)) => {

@@ -6,7 +6,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use sealift_verifier::boot::Booted;
+use sealift_verifier::image::Slot;
 
+use super::loader::{Loader, RunningSlot};
 use crate::error::{Error, Result};
 
 /// The hooks, each a command line for `sh -c`.
@@ -20,17 +22,39 @@ pub struct Hooks {
     pub reboot_command: Option<String>,
     /// Time for each.
     pub timeout: Duration,
+    /// How the boot loader is told which slot to start.
+    pub loader: Loader,
+    /// Who says which slot the machine runs. Without it, the slot that the boot stage chose runs.
+    pub running_slot: Option<RunningSlot>,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Hooks { boot_command: None, health_check: None, reboot_command: None, timeout: Duration::from_secs(300) }
+        Hooks {
+            boot_command: None,
+            health_check: None,
+            reboot_command: None,
+            timeout: Duration::from_secs(300),
+            loader: Loader::None,
+            running_slot: None,
+        }
     }
 }
 
 impl Hooks {
-    /// Tells the boot command what runs.
+    /// Which slot the machine runs, when somebody can say it.
+    pub fn running_slot(&self) -> Result<Option<Slot>> {
+        self.running_slot.as_ref().map(RunningSlot::read).transpose()
+    }
+
+    /// Tells the boot loader which slot to start from now on.
+    pub fn select(&self, slot: Slot, trial: bool) -> Result<()> {
+        self.loader.select(slot, trial, self.timeout)
+    }
+
+    /// Tells boot loader and boot command what runs.
     pub fn boot(&self, booted: &Booted, path: &Path) -> Result<()> {
+        self.select(booted.slot, booted.trial)?;
         self.call("boot command", self.boot_command.as_deref(), booted, path)
     }
 
@@ -61,25 +85,65 @@ impl Hooks {
     }
 }
 
+/// Runs a hook that answers by its exit code; `None` when a signal ended it.
+pub(super) fn answer(
+    hook: &'static str,
+    line: &str,
+    environment: &[(&str, String)],
+    limit: Duration,
+) -> Result<Option<i32>> {
+    let mut command = shell(line);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    end_of(hook, command, limit).map(|status| status.code())
+}
+
+/// What a program writes to its standard output, at most `most` bytes of it.
+pub(super) fn read_output(hook: &'static str, mut command: Command, most: usize, limit: Duration) -> Result<Vec<u8>> {
+    use std::io::{Read as _, Seek as _};
+    let failed = |problem: std::io::Error| Error::Hook { hook, problem: problem.to_string() };
+    // A file takes any amount without blocking the program.
+    let mut file = tempfile::tempfile().map_err(failed)?;
+    command.stdout(file.try_clone().map_err(failed)?);
+    finish(hook, command, limit)?;
+    file.rewind().map_err(failed)?;
+    let mut said = Vec::new();
+    file.take(most as u64).read_to_end(&mut said).map_err(failed)?;
+    Ok(said)
+}
+
 fn shell(line: &str) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = program("sh");
+    command.arg("-c").arg(line);
+    command
+}
+
+/// A command of the device's own.
+pub(super) fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
     // What hooks say belongs to people, not to whoever reads our JSON.
-    command.arg("-c").arg(line).stdin(Stdio::null()).stdout(std::io::stderr());
+    command.stdin(Stdio::null()).stdout(std::io::stderr());
     command.env_remove("SEALIFT_ENROL_TOKEN");
     // A group of its own, so that one that hangs can be ended with all it started.
     command.process_group(0);
     command
 }
 
-fn finish(hook: &'static str, mut command: Command, limit: Duration) -> Result<()> {
+/// Runs a command that must succeed.
+pub(super) fn finish(hook: &'static str, command: Command, limit: Duration) -> Result<()> {
+    match end_of(hook, command, limit)? {
+        status if status.success() => Ok(()),
+        status => Err(Error::Hook { hook, problem: ended(status) }),
+    }
+}
+
+fn end_of(hook: &'static str, mut command: Command, limit: Duration) -> Result<ExitStatus> {
     let failed = |problem: String| Error::Hook { hook, problem };
     let mut child = command.spawn().map_err(|error| failed(format!("it can't be started: {error}")))?;
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(2);
     loop {
         match child.try_wait().map_err(|error| failed(error.to_string()))? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(failed(ended(status))),
+            Some(status) => return Ok(status),
             None if Instant::now() >= deadline => {
                 let group = format!("-{}", child.id());
                 let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();

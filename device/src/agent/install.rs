@@ -146,7 +146,7 @@ impl<S: PayloadSource, P: Progress> Transfer<'_, S, P> {
         choice: &Choice,
         hint: Option<&[u8]>,
     ) -> Result<VerifiedImage<'b>> {
-        let mut slots = self.state.slots(true)?;
+        let mut slots = self.state.slots(Some(self.slot))?;
         let flusher = SlotFile::open(&self.state.slot_path(self.slot), self.state.config.slot_size, true)?;
         let (flash, base) = slots.split(self.slot);
         let mut decoder = Box::new(HostDecoder::new());
@@ -157,6 +157,8 @@ impl<S: PayloadSource, P: Progress> Transfer<'_, S, P> {
             info!(offset = install.next_offset(), "going on where an earlier attempt stood");
         }
         self.pump(&mut install, choice, &flusher).await?;
+        // The activation may have to wait, for longer than this process lives.
+        self.keep_hint(&install, &flusher)?;
         let verified = install.finish().map_err(refused())?;
         // What was read back must be what a power cut leaves.
         flusher.sync()?;

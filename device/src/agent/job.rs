@@ -12,6 +12,8 @@ use sealift_verifier::session::DeviceFacts;
 use tracing::{debug, info, warn};
 
 use super::boot::Running;
+use super::events::Events;
+use super::gate::{Gate, Stage, Subject, Verdict};
 use super::install::{self, Installed, PayloadSource, Preferences, Progress};
 use super::metadata::{self, Arena, Source};
 use crate::error::{Error, Result};
@@ -119,7 +121,14 @@ pub struct Work<'a> {
     pub floors: Floors,
     /// What to take.
     pub preferences: Preferences,
+    /// The owner's word.
+    pub gate: &'a Gate,
+    /// Where events go.
+    pub events: Events,
 }
+
+/// Longest silence while the gate waits: in between the server may have cancelled the job.
+const WAIT_MOST: Duration = Duration::from_secs(60);
 
 impl Work<'_> {
     /// Does it. The journal says that this execution is at hand before anything else happens.
@@ -148,6 +157,12 @@ impl Work<'_> {
         let bundle = document.bundle.as_deref();
         let approved = metadata::approve(self.state, &arena, bundle, &target, &facts, &source).await?;
         info!(version = %approved.target().version, %target, freshness = ?approved.freshness(), "the target is approved");
+        let subject = Subject {
+            job: execution.job_id.clone(),
+            version: approved.target().version.to_string(),
+            target: target.to_string(),
+        };
+        self.wait(Stage::Download, &subject, reporter).await?;
         self.say(reporter, "payload", None).await?;
         let mut source = Online::new(self, &document, execution);
         let mut progress = Told { reporter, last: Instant::now(), bar: bar() };
@@ -155,6 +170,7 @@ impl Work<'_> {
         let installed = install::install(self.state, approved, running, self.preferences, &mut source, &mut progress);
         let (verified, installed) = installed.await?;
         progress.bar.finish_and_clear();
+        self.wait(Stage::Activate, &subject, reporter).await?;
         // Before the activation: a restart in between finds out by the boot state whether it happened.
         let boots = self.running.state.boots;
         self.state.journal().store(&entry(Phase::Activated { target: target.to_string(), boots }))?;
@@ -162,17 +178,38 @@ impl Work<'_> {
         Ok(Worked::Activated(installed))
     }
 
+    /// Waits until the gate opens, and says for what. Each word is also the question whether the job still stands.
+    async fn wait(&self, stage: Stage, subject: &Subject, reporter: &mut Reporter<'_>) -> Result<()> {
+        let mut told = None;
+        loop {
+            let Verdict::Wait { why, pause } = self.gate.ask(stage, subject)? else { return Ok(()) };
+            say(reporter, "waiting", Some(("waitingFor", why.clone()))).await?;
+            if told.as_ref() != Some(&why) {
+                let fields = serde_json::json!({
+                    "job": subject.job, "version": subject.version, "waitingFor": why, "seconds": pause.as_secs(),
+                });
+                let sentence = format!("job {}: version {} waits for {why}", subject.job, subject.version);
+                self.events.tell("waiting", fields, &sentence);
+            }
+            if self.gate.once {
+                return Err(Error::Waiting { why });
+            }
+            told = Some(why);
+            tokio::time::sleep(pause.min(WAIT_MOST)).await;
+        }
+    }
+
     /// Tells a step. The server's having ended the execution ends the work; its not answering doesn't.
     async fn say(&self, reporter: &mut Reporter<'_>, step: &str, progress: Option<String>) -> Result<()> {
-        say(reporter, step, progress).await
+        say(reporter, step, progress.map(|progress| ("progress", progress))).await
     }
 }
 
-async fn say(reporter: &mut Reporter<'_>, step: &str, progress: Option<String>) -> Result<()> {
+async fn say(reporter: &mut Reporter<'_>, step: &str, more: Option<(&str, String)>) -> Result<()> {
     let mut said = StatusDetails::new();
     let _ = said.insert_text(details::STEP, step);
-    if let Some(progress) = progress {
-        let _ = said.insert_text("progress", &progress);
+    if let Some((key, value)) = more {
+        let _ = said.insert_text(key, &value);
     }
     match reporter.send(ExecutionStatus::InProgress, &said).await {
         Ok(Taken::Accepted) => Ok(()),
@@ -214,7 +251,7 @@ impl Progress for Told<'_, '_> {
             return Ok(());
         }
         self.last = Instant::now();
-        say(self.reporter, "payload", Some(format!("{done}/{length}"))).await
+        say(self.reporter, "payload", Some(("progress", format!("{done}/{length}")))).await
     }
 }
 

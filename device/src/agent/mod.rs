@@ -11,12 +11,15 @@
 
 pub mod boot;
 pub mod events;
+pub mod gate;
 pub mod hooks;
 pub mod install;
 pub mod job;
+pub mod loader;
 pub mod metadata;
 pub mod report;
 pub mod run;
+pub mod window;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

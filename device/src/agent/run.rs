@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use sealift_jobs::{ExecutionStatus, JobExecution, StatusDetails, details};
+use sealift_jobs::{ExecutionStatus, JobDocument, JobExecution, StatusDetails, details};
 use sealift_verifier::Error as Refusal;
 use sealift_verifier::boot::{Outcome, Trial};
 use sealift_verifier::image::Choice;
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::boot::{Running, boot_stage};
 use super::events::Events;
+use super::gate::Gate;
 use super::hooks::Hooks;
 use super::install::Preferences;
 use super::job::{Reporter, Taken, Work, Worked};
@@ -39,6 +40,8 @@ pub struct Options {
     pub preferences: Preferences,
     /// Another server than the one enrolled at.
     pub server: Option<String>,
+    /// The owner's word on updates.
+    pub gate: Gate,
 }
 
 /// What one turn of the loop came to.
@@ -46,6 +49,8 @@ pub struct Options {
 pub enum Turn {
     /// No job.
     Idle,
+    /// A job waits for the owner.
+    Waiting,
     /// A job ended so.
     Reported(ExecutionStatus),
     /// The machine reboots.
@@ -92,7 +97,7 @@ impl<'a> Agent<'a> {
             match turn {
                 Ok(turn) if self.options.once || matches!(turn, Turn::Rebooting) => return Ok(turn),
                 Err(error) if self.options.once => return Err(error),
-                Ok(Turn::Idle) => {
+                Ok(Turn::Idle | Turn::Waiting) => {
                     failures = 0;
                     tokio::time::sleep(jittered(self.options.poll)).await;
                 }
@@ -123,7 +128,15 @@ impl<'a> Agent<'a> {
             self.state.journal().clear()?;
             return Ok(Turn::Idle);
         };
-        self.work(&execution).await
+        let document = execution.job_document.as_deref().and_then(|text| JobDocument::from_json(text).ok());
+        let trace = document.map_or_else(String::new, |document| document.trace());
+        let span = info_span!("job", trace, job = %execution.job_id, execution = execution.execution_number);
+        async {
+            info!("the job is taken up");
+            self.work(&execution).await
+        }
+        .instrument(span)
+        .await
     }
 
     async fn work(&mut self, execution: &JobExecution) -> Result<Turn> {
@@ -141,6 +154,8 @@ impl<'a> Agent<'a> {
             running: &self.running,
             floors: self.options.floors,
             preferences: self.options.preferences,
+            gate: &self.options.gate,
+            events: self.events,
         };
         let entry = |phase| JournalEntry { job: job.clone(), execution: number, phase };
         match work.run(execution, &mut reporter).await {
@@ -157,6 +172,7 @@ impl<'a> Agent<'a> {
                     ),
                 );
                 if self.options.hooks.reboot_command.is_some() {
+                    self.options.hooks.select(installed.slot, true)?;
                     self.options.hooks.reboot()?;
                     return Ok(Turn::Rebooting);
                 }
@@ -172,6 +188,8 @@ impl<'a> Agent<'a> {
                 self.events.tell("over", json!({ "job": job }), &format!("job {job} is over: {message}"));
                 Ok(Turn::Idle)
             }
+            // Not an outcome: the next run finds the job in progress, and asks again.
+            Err(Error::Waiting { .. }) => Ok(Turn::Waiting),
             Err(error) => {
                 warn!(%job, %error, "the job ends here");
                 self.finish(entry(failed(&error)), Some(reporter.version())).await
@@ -212,6 +230,7 @@ impl<'a> Agent<'a> {
         };
         let mut reporter = Reporter::new(&self.jobs, entry.job.clone(), entry.execution, version);
         let taken = reporter.send(*status, said).await?;
+        self.options.gate.forget()?;
         self.state.journal().clear()?;
         let (code, reason) = (said.value(details::CODE), said.value(details::REASON));
         let mut sentence = format!("job {}, execution {}: {status}", entry.job, entry.execution);
@@ -221,6 +240,7 @@ impl<'a> Agent<'a> {
         if taken == Taken::Over {
             sentence.push_str(" (the server had an outcome of its own already)");
         }
+        info!(job = %entry.job, execution = entry.execution, %status, code, "reported");
         let fields = json!({
             "job": entry.job, "execution": entry.execution, "status": status.as_str(), "code": code, "reason": reason,
             "accepted": taken == Taken::Accepted, "running": self.running.view(),
@@ -279,10 +299,21 @@ fn boot(state: &State, options: &Options, events: Events) -> Result<Running> {
         && recorded.trial != Trial::None
     {
         info!("a trial is open: rebooting into the boot stage");
+        // A cut may have come between the record and the boot loader.
+        if let Trial::Pending(_) = recorded.trial {
+            options.hooks.select(recorded.active.other(), true)?;
+        }
         options.hooks.reboot()?;
         return Err(Error::Hook { hook: "reboot command", problem: "the machine still runs".into() });
     }
-    let running = boot_stage(state, &options.hooks)?;
+    let running = match boot_stage(state, &options.hooks) {
+        Err(elsewhere @ Error::Elsewhere { .. }) if options.hooks.reboot_command.is_some() => {
+            warn!(error = %elsewhere, "rebooting");
+            options.hooks.reboot()?;
+            return Err(elsewhere);
+        }
+        running => running?,
+    };
     events.tell_as("running", &running.view(), &running.sentence());
     Ok(running)
 }

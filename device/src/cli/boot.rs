@@ -4,7 +4,7 @@ use super::StateArgument;
 use super::hooks::HookArguments;
 use crate::agent::boot::boot_stage;
 use crate::agent::events::Events;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::State;
 
 const EXAMPLES: &str = "\
@@ -22,12 +22,23 @@ pub(super) struct Arguments {
     state: StateArgument,
     #[command(flatten)]
     hooks: HookArguments,
+    /// Reboots the machine when it runs another slot than it must: after a reverted trial, say.
+    #[arg(long, value_name = "CMD", help_heading = "Hooks (command lines for sh -c)")]
+    reboot_command: Option<String>,
 }
 
 /// Exit code 0 when a verified image runs, whichever it is; the outcome says whether a trial was reverted.
 pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
     let state = State::open(&arguments.state.state)?;
-    let running = boot_stage(&state, &arguments.hooks.into_hooks(None))?;
+    let config = arguments.state.config()?;
+    let hooks = arguments.hooks.into_hooks(arguments.reboot_command, &config.boot);
+    let running = match boot_stage(&state, &hooks) {
+        Err(elsewhere @ Error::Elsewhere { .. }) => {
+            hooks.reboot()?;
+            return Err(elsewhere);
+        }
+        running => running?,
+    };
     events.tell_as("running", &running.view(), &running.sentence());
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::agent::hooks::Hooks;
+use crate::state::agent_config::Boot;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Hooks (command lines for sh -c)")]
@@ -21,12 +22,14 @@ pub(super) struct HookArguments {
 }
 
 impl HookArguments {
-    pub(super) fn into_hooks(self, reboot_command: Option<String>) -> Hooks {
+    pub(super) fn into_hooks(self, reboot_command: Option<String>, boot: &Boot) -> Hooks {
         Hooks {
             boot_command: self.boot_command,
             health_check: self.health_check,
             reboot_command,
             timeout: Duration::from_secs(self.hook_timeout),
+            loader: boot.loader.clone(),
+            running_slot: boot.running_slot.clone(),
         }
     }
 }

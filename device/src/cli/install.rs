@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// The target to install, by the SHA-256 of its entry. [default: the newest version for this device]
     #[arg(long, value_name = "HEX")]
     target: Option<String>,
-    /// Leave the trial to the next boot.
+    /// Leave the trial to the next boot. So it is, too, where agent.toml names who says which slot runs.
     #[arg(long)]
     no_boot: bool,
     #[command(flatten)]
@@ -53,13 +53,19 @@ pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
     let wanted = arguments.target.as_deref().map(digest).transpose()?;
     let container = Container::open(&arguments.file)?;
     let state = State::open(&arguments.state.state)?;
-    let hooks = arguments.hooks.into_hooks(None);
+    let hooks = arguments.hooks.into_hooks(None, &arguments.state.config()?.boot);
     // What a former process left is put in order first: an update never starts on top of a trial.
     let running = boot_stage(&state, &hooks)?;
     let target = install_target(&state, &container, &arguments.payload, wanted, &running, events)?;
     match target {
-        Some(target) if !arguments.no_boot => finish(&state, &hooks, target, events),
-        _ => Ok(0),
+        // Where a boot loader says which slot runs, only a boot can try the image.
+        Some(target) if !arguments.no_boot && hooks.running_slot.is_none() => finish(&state, &hooks, target, events),
+        Some(_) => {
+            let active = state.control().state().map_err(Error::refused("the boot record"))?.active;
+            hooks.select(active.other(), true)?;
+            Ok(0)
+        }
+        None => Ok(0),
     }
 }
 

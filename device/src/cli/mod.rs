@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::agent::events::Events;
 use crate::error::{Error, Result};
+use crate::state::agent_config::AgentConfig;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +50,15 @@ struct Cli {
     /// What to log to standard error: error, warn, info, debug, trace.
     #[arg(long, global = true, value_name = "LEVEL", env = "SEALIFT_LOG", default_value = "warn")]
     log: String,
+    /// How to log: for people, or one JSON object a line, with the id that follows a release from publishing to here.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "SEALIFT_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,18 +83,34 @@ struct StateArgument {
     /// The device's state directory.
     #[arg(long, value_name = "DIR", env = "SEALIFT_DEVICE_STATE")]
     state: PathBuf,
+    /// What the device's owner wants: maintenance windows, consent, boot loader. [default: agent.toml in the state directory]
+    #[arg(long, value_name = "FILE", env = "SEALIFT_DEVICE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl StateArgument {
+    /// The owner's file: one that is named must be there.
+    fn config(&self) -> Result<AgentConfig> {
+        match &self.config {
+            Some(path) if !path.exists() => {
+                Err(Error::Input { path: path.clone(), problem: "there is no such file; --config names one".into() })
+            }
+            Some(path) => AgentConfig::load(path),
+            None => AgentConfig::load(&AgentConfig::path(&self.state)),
+        }
+    }
 }
 
 /// Parses the arguments, does what they say, and tells how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match cli.log_format {
+        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
+        // The span's fields beside the event's own: what has a job has its trace.
+        LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).init(),
+    }
     let events = Events { json: cli.json };
     let result = match cli.command {
         Command::Provision(arguments) => provision::run(&arguments, events),

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::hooks::HookArguments;
 use super::{StateArgument, block_on};
 use crate::agent::events::Events;
+use crate::agent::gate::Gate;
 use crate::agent::install::Preferences;
 use crate::agent::run::{Agent, Options, Turn};
 use crate::error::Result;
@@ -34,7 +35,8 @@ slot may change it: give no other program that right.";
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,
-    /// Do one job at the most, then end: 0 when there was none or it succeeded, 1 when it failed, 3 when it was refused.
+    /// Do one job at the most, then end: 0 when there was none, it succeeded, or it waits for a maintenance window or consent; 1
+    /// when it failed, 3 when it was refused.
     #[arg(long)]
     once: bool,
     /// Another origin than the one enrolled at.
@@ -68,10 +70,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
     let state = State::open(&arguments.state.state)?;
+    let config = arguments.state.config()?;
+    let hooks = arguments.hooks.into_hooks(arguments.reboot_command, &config.boot);
     let options = Options {
+        gate: Gate::new(&state, config, hooks.timeout, arguments.once),
         once: arguments.once,
         poll: Duration::from_secs(arguments.poll.max(1)),
-        hooks: arguments.hooks.into_hooks(arguments.reboot_command),
+        hooks,
         floors: Floors {
             rate: arguments.min_rate,
             window: Duration::from_secs(arguments.rate_window.max(1)),
@@ -89,7 +94,7 @@ pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
             events.tell("idle", json!({}), "there is no job");
             Ok(0)
         }
-        Turn::Rebooting => Ok(0),
+        Turn::Rebooting | Turn::Waiting => Ok(0),
         Turn::Reported(ExecutionStatus::Succeeded) => Ok(0),
         Turn::Reported(ExecutionStatus::Rejected) => Ok(3),
         Turn::Reported(_) => Ok(1),

@@ -11,6 +11,7 @@
 //! lock               held by the process that works on the directory
 //! ```
 
+pub mod agent_config;
 pub mod config;
 pub mod files;
 pub mod journal;
@@ -90,9 +91,10 @@ impl State {
         BootControl::new(self.records(), FileCounter::new(self.directory.join("counter")))
     }
 
-    /// Both slots; opened for writing only when they are to be written.
-    pub fn slots(&self, write: bool) -> Result<Slots<SlotFile>> {
-        let open = |slot| SlotFile::open(&self.slot_path(slot), self.config.slot_size, write);
+    /// Both slots, the one that is to be written opened for that: the agent needs no right to write the one that runs.
+    pub fn slots(&self, writable: Option<Slot>) -> Result<Slots<SlotFile>> {
+        let open =
+            |slot| SlotFile::open(&self.slot_path(slot), self.config.slot_size, writable.is_some_and(|w| w == slot));
         Ok(Slots { a: open(Slot::A)?, b: open(Slot::B)? })
     }
 

@@ -12,6 +12,10 @@ const LEFT_OUT: &str = "LEFT OUT:";
 pub(super) fn tests(setup: &Setup) -> Result<Outcome> {
     checks::announce_firmware();
     let python = setup.python()?;
+    // Without them the test of U-Boot's environment says that it is left out.
+    if let Err(error) = setup.packages(&["libubootenv-tool"], &["fw_setenv", "fw_printenv"], "U-Boot's own tools") {
+        println!("{error}");
+    }
     let with_python = |command: &mut Command| {
         command.env("SEALIFT_PYTHON", &python);
     };
