@@ -3,6 +3,7 @@
 
 #[path = "../../manifests/tests/wire/python.rs"]
 mod python;
+mod served;
 mod support;
 
 use std::collections::BTreeSet;
@@ -10,8 +11,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sealift_manifests::{Envelope, PublicKey, Role, RoleKeys, Root, Snapshot, Targets, Timestamp, sha256};
+use sealift_manifests::{
+    Digest, Envelope, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Timestamp, sha256,
+};
 use sealift_signer::keys::{tuf_key, tuf_key_id};
+use sealift_signer::release::attachments;
 use sealift_signer::tuf::{payload_names, target_name};
 use serde_json::{Value, json};
 use support::{Project, firmware};
@@ -28,8 +32,14 @@ fn repository() -> Project {
     changed[5_000..5_100].fill(7);
     project.write("image.bin", &changed);
     project.write("sbom.json", r#"{"bomFormat": "CycloneDX", "specVersion": "1.6"}"#);
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://slsa.dev/provenance/v1",
+        "subject": [{"name": "image.bin", "digest": {"sha256": sha256(&changed).to_string()}}], "predicate": {},
+    });
+    project.write("provenance.json", statement.to_string());
     let arguments = ["--version", "1.1.0", "--security-counter", "2", "--image", "image.bin", "--sbom", "sbom.json"];
-    let arguments = [&arguments[..], &["--minimum-version", "1.0.0", "--hardware", "board-b"]].concat();
+    let more = ["--minimum-version", "1.0.0", "--hardware", "board-b", "--provenance", "provenance.json"];
+    let arguments = [&arguments[..], &more].concat();
     project.run(&[&["release", "create", "--product", "thermostat"][..], &arguments].concat()).ok();
     project.run(&["renew"]).ok();
     project
@@ -37,14 +47,19 @@ fn repository() -> Project {
 
 /// Replaces the root key by a new one.
 fn rotate_root(project: &Project) {
+    edit_root_key(project);
+    let applied = project.run(&["root", "apply", "--json"]).ok().json();
+    assert_eq!(applied["roles"]["root"]["version"], 2);
+}
+
+/// Puts a new root key into the project file.
+fn edit_root_key(project: &Project) {
     let made = project.run(&["keys", "generate", "keys/root-2.pem", "--json"]).ok().json();
     let public = made["keys"][0]["cose_key"].as_str().unwrap();
     let key =
         format!("[keys.root-2]\nuri = \"file:keys/root-2.pem\"\ncustody = \"offline\"\npublic = \"{public}\"\n\n");
     project.edit("[keys.targets-1]", &format!("{key}[keys.targets-1]"));
     project.edit("[roles.root]\nkeys = [\"root-1\"]", "[roles.root]\nkeys = [\"root-2\"]");
-    let applied = project.run(&["root", "apply", "--json"]).ok().json();
-    assert_eq!(applied["roles"]["root"]["version"], 2);
 }
 
 fn host(project: &Project, name: &str) -> Value {
@@ -146,6 +161,8 @@ fn both_encodings_say_the_same() {
                 assert_eq!(listed["hashes"], json!({"sha256": payload.digest.to_string()}));
                 let facts = &listed["custom"]["sealift"];
                 assert_eq!(facts["codec"], payload.codec.0);
+                assert_eq!(facts["version"], target.version.to_string());
+                assert_eq!(facts["hardware"], json!(target.hardware.iter().collect::<Vec<_>>()));
                 assert_eq!(facts["decoder-ram"].as_u64().unwrap_or(0), u64::from(payload.decoder_ram));
                 assert_eq!(facts["window-log"].as_u64().unwrap_or(0), u64::from(payload.window_log));
                 let base = payload.base.map(|it| json!({"length": it.length, "sha256": it.digest.to_string()}));
@@ -160,20 +177,52 @@ fn both_encodings_say_the_same() {
                     let mut expected = facts_of_release.as_object().unwrap().clone();
                     expected.extend(minimum.map(|minimum| ("minimum-version".into(), minimum.into())));
                     expected.extend(target.sbom.map(|sbom| ("sbom".into(), sbom.to_string().into())));
+                    expected.extend(provenance(&target).map(|it| ("provenance".into(), it.to_string().into())));
                     assert_eq!(*facts, Value::from(expected));
                     seen += 1;
                 }
                 names.insert(name.clone());
             }
-            if let Some(sbom) = target.sbom {
-                let name = target_name(&target, "sbom.json");
-                assert_eq!(json["targets"][&name]["hashes"]["sha256"], sbom.to_string());
+            for (ending, digest) in [("sbom.json", target.sbom), ("provenance.json", provenance(&target))] {
+                let Some(digest) = digest else { continue };
+                let name = target_name(&target, ending);
+                assert_eq!(json["targets"][&name]["hashes"]["sha256"], digest.to_string());
+                let stored = fs::read(project.file(&format!("repository/payloads/{digest}"))).unwrap();
+                assert_eq!(json["targets"][&name]["length"], stored.len());
                 names.insert(name);
             }
+        }
+        // The device's own files, as they were when the releases were signed; never its timestamp or snapshot.
+        for (name, file) in [
+            ("thermostat~1.root".to_owned(), device(&project, "1.root")),
+            ("thermostat~2.root".to_owned(), device(&project, "2.root")),
+            (
+                format!("thermostat~{}.targets", top.header.version),
+                device(&project, &format!("{}.targets", snapshot.targets.digest)),
+            ),
+            (
+                format!("thermostat~{}.thermostat.targets", targets.header.version),
+                device(&project, &format!("{}.targets", entry.meta.digest)),
+            ),
+        ] {
+            let listed = &json["targets"][&name];
+            assert_eq!(
+                (&listed["length"], &listed["hashes"]["sha256"]),
+                (&json!(file.len()), &sha256(&file).to_string().into()),
+                "{name}"
+            );
+            let target = project.file(&format!("repository/tuf/targets/{}.{name}", sha256(&file)));
+            assert_eq!(fs::read(target).unwrap(), file, "{name}");
+            names.insert(name);
         }
         assert_eq!(sorted_keys(&json["targets"]), names, "neither lists what the other does not");
     }
     assert_eq!(seen, 2, "both releases were compared");
+}
+
+fn provenance(target: &Target<'_>) -> Option<Digest> {
+    let found = attachments(target).into_iter().find(|it| it.ending == "provenance.json");
+    found.map(|it| it.digest)
 }
 
 /// Every target's name, as the newest delegated file lists them.
@@ -184,7 +233,8 @@ fn names(project: &Project) -> Vec<String> {
 async fn load(project: &Project) -> Result<Repository, tough::error::Error> {
     let tuf = project.file("repository/tuf");
     let root = fs::read(tuf.join("metadata/1.root.json")).unwrap();
-    let url = |folder: &str| Url::from_directory_path(tuf.join(folder)).unwrap();
+    let base = served::serve(&tuf);
+    let url = |folder: &str| -> Url { base.join(&format!("{folder}/")).unwrap() };
     // The time of the signatures is long past or to come when this test runs.
     let loader = RepositoryLoader::new(&root, url("metadata"), url("targets"));
     loader.expiration_enforcement(tough::ExpirationEnforcement::Unsafe).load().await
@@ -194,22 +244,55 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// The bytes of a target, as tough's client reads them.
+async fn read(loaded: &Repository, name: &str) -> Result<Vec<u8>, tough::error::Error> {
+    let content = loaded.read_target(&name.try_into().unwrap()).await?;
+    content.unwrap_or_else(|| panic!("{name} is not found")).into_vec().await
+}
+
 #[test]
-fn toughs_client_loads_it_through_a_root_rotation_and_reads_every_target() {
+fn toughs_client_downloads_every_target_over_http_through_a_root_rotation() {
     let project = repository();
     block_on(async {
         let loaded = load(&project).await.unwrap();
         assert_eq!(loaded.root().signed.version.get(), 2);
-        let mut read = 0;
-        for name in names(&project) {
-            let content = loaded.read_target(&name.as_str().try_into().unwrap()).await.unwrap();
-            let bytes = content.unwrap_or_else(|| panic!("{name} is not found")).into_vec().await.unwrap();
-            let listed = &host(&project, "2.thermostat.json")["targets"][&name];
-            assert_eq!(sha256(&bytes).to_string(), listed["hashes"]["sha256"]);
-            read += 1;
+        let names = names(&project);
+        for name in &names {
+            let listed = &host(&project, "2.thermostat.json")["targets"][name];
+            assert_eq!(sha256(&read(&loaded, name).await.unwrap()).to_string(), listed["hashes"]["sha256"]);
         }
-        assert!(read >= 5, "two images, two compressed, a delta, an SBOM: {read}");
+        assert!(names.len() >= 11, "images, compressed, a delta, SBOM, provenance, roots, targets files: {names:?}");
     });
+}
+
+#[test]
+fn toughs_client_refuses_what_was_altered() {
+    let project = repository();
+    let name = names(&project).into_iter().find(|name| name.ends_with(".raw")).unwrap();
+    let digest = host(&project, "2.thermostat.json")["targets"][&name]["hashes"]["sha256"].clone();
+    let target = project.file(&format!("repository/tuf/targets/{}.{name}", digest.as_str().unwrap()));
+    replace(&target, |bytes| bytes[100] ^= 1);
+    block_on(async {
+        let loaded = load(&project).await.unwrap();
+        let refused = read(&loaded, &name).await.unwrap_err().to_string();
+        assert!(refused.to_lowercase().contains("hash"), "{refused}");
+    });
+    for file in ["timestamp.json", "2.root.json", "2.thermostat.json"] {
+        let altered = project.copy();
+        replace(&altered.file(&format!("repository/tuf/metadata/{file}")), |bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            *bytes = text.replacen("\"version\":", "\"version\": 1", 1).into_bytes();
+        });
+        assert!(block_on(load(&altered)).is_err(), "{file} was altered");
+    }
+}
+
+/// Changes a file in place. Targets are hard links to payloads: the payload must not change with them.
+fn replace(file: &Path, change: impl Fn(&mut Vec<u8>)) {
+    let mut bytes = fs::read(file).unwrap();
+    change(&mut bytes);
+    fs::remove_file(file).unwrap();
+    fs::write(file, bytes).unwrap();
 }
 
 #[test]
@@ -277,6 +360,32 @@ fn python_tuf_downloads_every_target_and_refuses_what_was_altered() {
         };
         altered(&metadata.join(file), &flip, &names);
     }
+}
+
+#[test]
+fn python_tuf_that_knew_the_old_root_follows_to_the_new_one() {
+    let project = Project::new();
+    let now = |arguments: &[&str]| support::sealift_in(project.path(), arguments).ok();
+    project.write("image.bin", firmware(8_000, 1));
+    now(&["root", "apply", "--renew"]);
+    let release = ["release", "create", "--product", "thermostat", "--security-counter", "1", "--image", "image.bin"];
+    now(&[&release[..], &["--version", "1.0.0"]].concat());
+    let listed = |file: &str| sorted_keys(&host(&project, file)["targets"]).into_iter().collect::<Vec<_>>();
+    let state = tempfile::tempdir().unwrap();
+    let before = python_tuf(&project, state.path(), &listed("1.thermostat.json"));
+    assert!(before.status.success(), "{}", String::from_utf8_lossy(&before.stderr));
+
+    edit_root_key(&project);
+    now(&["root", "apply"]);
+    project.write("image.bin", firmware(8_000, 2));
+    now(&[&release[..], &["--version", "1.1.0"]].concat());
+    let names = listed("2.thermostat.json");
+    assert!(names.contains(&"thermostat~3.root".to_owned()), "{names:?}");
+    let after = python_tuf(&project, state.path(), &names);
+    assert!(after.status.success(), "{}", String::from_utf8_lossy(&after.stderr));
+    assert_eq!(String::from_utf8_lossy(&after.stdout).lines().count(), names.len());
+    let root: Value = serde_json::from_slice(&fs::read(state.path().join("metadata/root.json")).unwrap()).unwrap();
+    assert_eq!(root["signed"]["version"], 3, "the client keeps the newest root");
 }
 
 #[test]

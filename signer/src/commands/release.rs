@@ -22,6 +22,9 @@ pub(super) enum Command {
     Create(Create),
     /// Show the releases that are listed, and when what is signed expires
     List,
+    /// Bring back a former image under a new version, with its security counter: a rollback that goes forward
+    #[command(after_help = REISSUE_EXAMPLES)]
+    Reissue(Reissue),
     /// Take a release off the list: devices refuse jobs for it from then on
     #[command(after_help = "Example:\n  sealift release withdraw --product thermostat --version 1.0.0")]
     Withdraw {
@@ -43,6 +46,39 @@ Examples:
 
 Versions and expiries of the metadata are set by sealift.toml, never typed. With SOURCE_DATE_EPOCH set, the same input
 and the same repository give the same bytes.";
+
+const REISSUE_EXAMPLES: &str = "\
+Examples:
+  1.1.0 is bad, and 1.0.0 was good:
+    sealift release reissue --version 1.0.0
+  As a version of one's choice:
+    sealift release reissue --product thermostat --version 1.0.0 --new-version 1.2.0
+
+Then publish and roll out as ever. It is refused when a release after the former one raised the security counter: devices
+would refuse it.";
+
+/// Options of `release reissue`.
+#[derive(Debug, Args)]
+pub(super) struct Reissue {
+    /// The product [default: the project's only one]
+    #[arg(long, value_name = "ID")]
+    product: Option<String>,
+    /// The former release whose image is to come back
+    #[arg(long, value_name = "X.Y.Z", value_parser = version)]
+    version: Version,
+    /// The version it gets [default: the highest there ever was, and one patch more]
+    #[arg(long, value_name = "X.Y.Z", value_parser = version)]
+    new_version: Option<Version>,
+    /// The component, where several had that version
+    #[arg(long, value_name = "ID")]
+    component: Option<String>,
+    /// Make a delta from this image: a file, or a version [default: from every listed release]
+    #[arg(long, value_name = "FILE|X.Y.Z", conflicts_with = "no_deltas")]
+    from: Vec<String>,
+    /// Make no deltas
+    #[arg(long)]
+    no_deltas: bool,
+}
 
 /// Options of `release create`.
 #[derive(Debug, Args)]
@@ -81,6 +117,18 @@ pub(super) struct Create {
     /// Bind a bill of materials (CycloneDX or SPDX, JSON)
     #[arg(long, value_name = "FILE")]
     sbom: Option<PathBuf>,
+    /// Bind the build's SLSA provenance (in-toto statement, bare or in a DSSE envelope); it has to name this image's SHA-256
+    #[arg(long, value_name = "FILE")]
+    provenance: Option<PathBuf>,
+}
+
+/// The bases of deltas that the options ask for; `None` is the default.
+fn bases(from: Vec<String>, no_deltas: bool) -> Option<Vec<String>> {
+    match (no_deltas, from.is_empty()) {
+        (true, _) => Some(Vec::new()),
+        (false, true) => None,
+        (false, false) => Some(from),
+    }
 }
 
 /// A version, as clap wants its parsers to fail.
@@ -93,11 +141,7 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
     let project = global.load()?;
     match command {
         Command::Create(options) => {
-            let from = match (options.no_deltas, options.from.is_empty()) {
-                (true, _) => Some(Vec::new()),
-                (false, true) => None,
-                (false, false) => Some(options.from),
-            };
+            let from = bases(options.from, options.no_deltas);
             let request = Request {
                 product: options.product,
                 version: options.version,
@@ -109,11 +153,26 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
                 from,
                 minimum_version: options.minimum_version,
                 sbom: options.sbom,
+                provenance: options.provenance,
                 development: global.development,
             };
             let now = clock::signing_time()?;
             let created = release::create(&project, &request, now)?;
-            created_report(&request, &created)
+            let named = (request.product.as_str(), request.version, request.security_counter);
+            created_report(named, None, &created)
+        }
+        Command::Reissue(options) => {
+            let wanted = release::Reissue {
+                product: options.product,
+                version: options.version,
+                component: options.component,
+                new_version: options.new_version,
+                from: bases(options.from, options.no_deltas),
+                development: global.development,
+            };
+            let now = clock::signing_time()?;
+            let (product, version, counter, created) = release::reissue(&project, &wanted, now)?;
+            created_report((&product, version, counter), Some(wanted.version), &created)
         }
         Command::List => {
             let files = release::open(&project, &Layout::new(&project.directory), global.development)?;
@@ -127,11 +186,12 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
     }
 }
 
-fn created_report(request: &Request, created: &Created) -> Result<Report> {
-    let mut text = format!(
-        "{} {}: signed by `{}`, target {}\n",
-        request.product, request.version, created.delegation, created.target
-    );
+/// What became of a release: its product, version and security counter, and the release whose image it brings back.
+fn created_report(named: (&str, Version, u64), reissues: Option<Version>, created: &Created) -> Result<Report> {
+    let (product, version, security_counter) = named;
+    let again = reissues.map(|former| format!(" (the image of {former})")).unwrap_or_default();
+    let mut text =
+        format!("{product} {version}{again}: signed by `{}`, target {}\n", created.delegation, created.target);
     let size = created.image.bytes.len() as u64;
     // Writing to a String cannot fail.
     let _ = writeln!(text, "  image    {}, sha256 {}", bytes(size), created.image_digest);
@@ -150,8 +210,8 @@ fn created_report(request: &Request, created: &Created) -> Result<Report> {
     let mut facts = state_facts(&created.files)?;
     text.push_str(&state_words(&created.files)?);
     facts["release"] = json!({
-        "product": request.product, "version": request.version.to_string(),
-        "security_counter": request.security_counter, "target": created.target.to_string(),
+        "product": product, "version": version.to_string(), "reissues": reissues.map(|former| former.to_string()),
+        "security_counter": security_counter, "target": created.target.to_string(),
         "delegation": created.delegation,
         "image": {
             "length": size, "sha256": created.image_digest.to_string(), "format": created.image.format,
@@ -240,6 +300,10 @@ pub(super) fn state_facts(files: &Files) -> Result<Value> {
 
 /// Everything a target says.
 pub(super) fn target_facts(target: &Target<'_>, delegation: &str) -> Value {
+    let attached = |ending| {
+        let found = release::attachments(target).into_iter().find(|it| it.ending == ending);
+        found.map(|it| it.digest.to_string())
+    };
     json!({
         "product": target.product,
         "component": target.component,
@@ -251,6 +315,7 @@ pub(super) fn target_facts(target: &Target<'_>, delegation: &str) -> Value {
         "target": sha256(&target.encoded()).to_string(),
         "image": {"length": target.image.length, "sha256": target.image.digest.to_string()},
         "sbom_sha256": target.sbom.map(|digest| digest.to_string()),
+        "provenance_sha256": attached("provenance.json"),
         "payloads": target.payloads.iter().map(|payload| json!({
             "codec": codec_name(payload.codec), "length": payload.length, "sha256": payload.digest.to_string(),
             "base": payload.base.map(|base| json!({"length": base.length, "sha256": base.digest.to_string()})),

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::output::Report;
 use crate::progress::Progress;
-use crate::release::stored;
+use crate::release::{attachments, stored};
 use crate::repository::{Files, Layout, read_role, refused};
 
 const EXAMPLES: &str = "\
@@ -144,7 +144,7 @@ fn host(options: &Options, _: &[u8], _: Policy, _: Time) -> Result<Report> {
     Err(Error::usage(fault, "build sealift with the feature `tuf-json`"))
 }
 
-/// Every target with the digests of its payloads and bill of materials.
+/// Every target with the digests of its payloads, bill of materials and provenance.
 fn targets_of(files: &Files) -> Result<Vec<(String, Vec<Digest>)>> {
     let mut found = Vec::new();
     for (name, _) in &files.delegated {
@@ -157,7 +157,8 @@ fn targets_of(files: &Files) -> Result<Vec<(String, Vec<Digest>)>> {
 }
 
 fn digests(target: &Target<'_>) -> Vec<Digest> {
-    target.payloads.iter().map(|payload| payload.digest).chain(target.sbom).collect()
+    let attached = attachments(target).into_iter().map(|it| it.digest);
+    target.payloads.iter().map(|payload| payload.digest).chain(attached).collect()
 }
 
 /// Every listed payload is there and is what its name says.

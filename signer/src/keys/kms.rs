@@ -102,6 +102,10 @@ impl KeySource for KmsKey {
         self.public
     }
 
+    fn signs_anything(&self) -> bool {
+        true
+    }
+
     fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
         let place = format!("awskms:///{}", self.arn);
         let request = self

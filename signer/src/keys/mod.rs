@@ -34,6 +34,12 @@ pub trait KeySource: fmt::Debug {
     /// Signs `message` with pure Ed25519 (RFC 8032, section 5.1.6).
     fn sign(&self, message: &[u8]) -> Result<[u8; 64]>;
 
+    /// Whether it signs whatever it is given, as keys do. A source that hands out signatures which were made elsewhere, over
+    /// messages that were fixed then, does not.
+    fn signs_anything(&self) -> bool {
+        false
+    }
+
     /// The longest message the source can sign, in bytes, where it has such a limit.
     fn longest_message(&self) -> Option<usize> {
         None

@@ -287,6 +287,10 @@ impl KeySource for TokenKey {
         self.public
     }
 
+    fn signs_anything(&self) -> bool {
+        true
+    }
+
     fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
         let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
         let signature = self.session.sign(&mechanism, self.key, message).map_err(failure(&self.place, "sign"))?;

@@ -68,6 +68,10 @@ impl KeySource for SoftwareKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
+    fn signs_anything(&self) -> bool {
+        true
+    }
+
     fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
         Ok(self.0.sign(message).to_bytes())
     }

@@ -1,17 +1,18 @@
 //! `release create`: one image becomes a target, its payloads, and the next state of the repository.
 
+use std::fs;
 use std::path::PathBuf;
 
 use sealift_manifests::bounds::MAX_PAYLOADS;
 use sealift_manifests::{Digest, Extensions, Image, List, Payload, Role, Target, Version, is_name, sha256};
 
+use super::attachments::{PROVENANCE, bind, read_provenance, read_sbom};
 use super::history::{Base, find_base, releases, stored};
 use super::payloads::{Made, make};
 use super::state::{delegated_payload, delegated_signers, listed, open};
 use crate::authority::sorted;
 use crate::error::{Error, Result};
 use crate::image::{self, Format};
-use crate::input;
 use crate::project::{Product, Project};
 use crate::publish::{Changes, following, publish};
 use crate::repository::{Files, Layout, Transaction};
@@ -39,6 +40,8 @@ pub struct Request {
     pub minimum_version: Option<Version>,
     /// A software bill of materials.
     pub sbom: Option<PathBuf>,
+    /// SLSA provenance.
+    pub provenance: Option<PathBuf>,
     /// Example keys are accepted.
     pub development: bool,
 }
@@ -62,13 +65,24 @@ pub struct Created {
     pub files: Files,
 }
 
-/// Most bytes of a bill of materials.
-const MAX_SBOM: u64 = 64 << 20;
+/// A release whose files were read.
+pub(super) struct Draft<'d> {
+    pub(super) product: &'d str,
+    pub(super) component: &'d str,
+    pub(super) hardware: Vec<&'d str>,
+    pub(super) version: Version,
+    pub(super) security_counter: u64,
+    pub(super) minimum_version: Option<Version>,
+    pub(super) image: image::Image,
+    pub(super) from: Option<&'d [String]>,
+    pub(super) sbom: Option<Vec<u8>>,
+    pub(super) provenance: Option<Vec<u8>>,
+    pub(super) development: bool,
+}
 
 /// Makes the release, or changes nothing.
 pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created> {
     let (product_id, product) = project.product(&request.product)?;
-    let (delegation, _) = project.delegation_of(product_id)?;
     let component = request.component.as_deref().unwrap_or(&product.component);
     let hardware = hardware(product_id, product, &request.hardware)?;
     if !is_name(component) {
@@ -82,19 +96,44 @@ pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created>
     }
     let sbom = request.sbom.as_deref().map(read_sbom).transpose()?;
     let image = image::read(&request.image, request.format)?;
-    let signers = delegated_signers(project, delegation, request.development)?;
+    let provenance = request.provenance.as_deref().map(|path| {
+        let file = fs::read(&request.image).map_err(Error::io("read", &request.image))?;
+        read_provenance(path, &sha256(&image.bytes), &sha256(&file))
+    });
+    let draft = Draft {
+        product: product_id,
+        component,
+        hardware,
+        version: request.version,
+        security_counter: request.security_counter,
+        minimum_version: request.minimum_version,
+        image,
+        from: request.from.as_deref(),
+        sbom,
+        provenance: provenance.transpose()?,
+        development: request.development,
+    };
+    add(project, draft, now)
+}
+
+/// Signs a draft into the repository.
+pub(super) fn add(project: &Project, draft: Draft<'_>, now: u64) -> Result<Created> {
+    let (product_id, product) = project.product(draft.product)?;
+    let (delegation, _) = project.delegation_of(product_id)?;
+    let Draft { component, image, hardware, .. } = draft;
+    let signers = delegated_signers(project, delegation, draft.development)?;
 
     let layout = Layout::new(&project.directory);
     let transaction = Transaction::begin(&layout)?;
-    let files = open(project, &layout, request.development)?;
+    let files = open(project, &layout, draft.development)?;
     let (mut targets, file_version) = listed(&files, &layout, delegation)?;
     let same_line = |target: &Target<'_>| target.product == product_id && target.component == component;
     let image_digest = sha256(&image.bytes);
-    check_version(&layout, product_id, component, request.version, &image_digest, &targets)?;
-    check_counter(project, delegation, request, targets.iter().filter(|target| same_line(target)))?;
+    check_version(&layout, product_id, component, draft.version, &image_digest, &targets)?;
+    check_counter(project, delegation, draft.security_counter, targets.iter().filter(|target| same_line(target)))?;
 
     let dropped = retire(&mut targets, product.keep_releases, same_line);
-    let bases = match &request.from {
+    let bases = match draft.from {
         Some(names) => {
             let found = names.iter().map(|name| find_base(&layout, product_id, component, name));
             found.collect::<Result<Vec<_>>>()?
@@ -107,18 +146,20 @@ pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created>
         made.drain(MAX_PAYLOADS - 1..made.len() - 1);
     }
     let payloads: Vec<Payload> = made.iter().map(|made| made.payload).collect();
+    let bound = draft.provenance.as_deref().map(bind);
+    let extensions: Vec<_> = bound.iter().map(|value| (PROVENANCE, value.as_slice())).collect();
     let target = Target {
         product: product_id,
         component,
         hardware: List::new(&hardware),
-        version: request.version,
-        security_counter: request.security_counter,
-        minimum_version: request.minimum_version,
+        version: draft.version,
+        security_counter: draft.security_counter,
+        minimum_version: draft.minimum_version,
         image: Image { length: image.bytes.len() as u32, digest: image_digest },
         payloads: List::new(&payloads),
-        sbom: sbom.as_deref().map(sha256),
+        sbom: draft.sbom.as_deref().map(sha256),
         critical: Extensions::NONE,
-        extensions: Extensions::NONE,
+        extensions: Extensions::new(&extensions),
     };
     let digest = sha256(&target.encoded());
     targets.push(target);
@@ -127,7 +168,12 @@ pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created>
 
     let changes = Changes {
         delegated: [(delegation.to_owned(), payload)].into(),
-        payloads: made.iter_mut().map(|made| std::mem::take(&mut made.bytes)).chain(sbom).collect(),
+        payloads: made
+            .iter_mut()
+            .map(|made| std::mem::take(&mut made.bytes))
+            .chain(draft.sbom)
+            .chain(draft.provenance)
+            .collect(),
         ..Changes::default()
     };
     let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
@@ -171,10 +217,9 @@ fn check_version(
 fn check_counter<'t>(
     project: &Project,
     delegation: &str,
-    request: &Request,
+    counter: u64,
     line: impl Iterator<Item = &'t Target<'t>>,
 ) -> Result<()> {
-    let counter = request.security_counter;
     let ceiling = project.delegations.get(delegation).map_or(0, |delegation| delegation.counter_ceiling);
     if counter > ceiling {
         return Err(Error::Refused {
@@ -219,19 +264,4 @@ fn retire<'t>(targets: &mut Vec<Target<'t>>, keep: usize, same_line: impl Fn(&Ta
 fn listed_bases<'t>(layout: &Layout, line: impl Iterator<Item = &'t Target<'t>>) -> Result<Vec<Base>> {
     line.map(|target| Ok(Base { name: target.version.to_string(), image: stored(layout, &target.image.digest)? }))
         .collect()
-}
-
-/// A bill of materials has to be one: CycloneDX or SPDX, as JSON.
-fn read_sbom(path: &std::path::Path) -> Result<Vec<u8>> {
-    let remedy = "give a CycloneDX or SPDX file in JSON form";
-    let bytes = input::read(path, "bill of materials", MAX_SBOM, remedy)?;
-    let parsed: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| Error::input(path, format!("no JSON: {error}"), remedy))?;
-    let cyclonedx = parsed.get("bomFormat").is_some_and(|format| format == "CycloneDX");
-    let spdx = parsed.get("spdxVersion").is_some_and(serde_json::Value::is_string);
-    if cyclonedx || spdx {
-        Ok(bytes.to_vec())
-    } else {
-        Err(Error::input(path, "neither `bomFormat: CycloneDX` nor `spdxVersion` stands in it", remedy))
-    }
 }

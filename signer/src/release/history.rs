@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use sealift_manifests::{Digest, Targets, Version, sha256};
+use sealift_manifests::{Digest, Target, Targets, Version, sha256};
+
+use super::attachments::attachments;
 
 use super::state::content;
 use crate::error::{Error, Result};
@@ -42,6 +44,46 @@ pub(super) fn releases(layout: &Layout, product: &str, component: &str) -> Resul
     })?;
     found.sort();
     Ok(found)
+}
+
+/// A release as it was once listed.
+#[derive(Debug)]
+pub(super) struct Former {
+    pub(super) component: String,
+    pub(super) hardware: Vec<String>,
+    pub(super) version: Version,
+    pub(super) security_counter: u64,
+    pub(super) minimum_version: Option<Version>,
+    pub(super) image: Digest,
+    pub(super) sbom: Option<Digest>,
+    pub(super) provenance: Option<Digest>,
+}
+
+impl Former {
+    fn of(target: &Target<'_>) -> Self {
+        let provenance = attachments(target).into_iter().find(|it| it.ending == "provenance.json");
+        Former {
+            component: target.component.into(),
+            hardware: target.hardware.iter().map(Into::into).collect(),
+            version: target.version,
+            security_counter: target.security_counter,
+            minimum_version: target.minimum_version,
+            image: target.image.digest,
+            sbom: target.sbom,
+            provenance: provenance.map(|it| it.digest),
+        }
+    }
+}
+
+/// Every release of a product that was ever listed, the latest lists last.
+pub(super) fn formers(layout: &Layout, product: &str) -> Result<Vec<Former>> {
+    let mut found = Vec::new();
+    each(layout, |targets| {
+        let of_it = targets.targets.iter().filter(|target| target.product == product);
+        found.extend(of_it.map(|target| (targets.header.version, Former::of(&target))));
+    })?;
+    found.sort_by_key(|(file_version, former)| (*file_version, former.version));
+    Ok(found.into_iter().map(|(_, former)| former).collect())
 }
 
 /// The highest version that a delegated role's file ever had; 0 for none.

@@ -1,13 +1,17 @@
 //! Releases: made, listed, withdrawn. A release is one target of a delegated targets file, and its payloads.
 
 mod apply;
+mod attachments;
 mod create;
 mod history;
 mod payloads;
+mod reissue;
 mod state;
 
 pub use apply::{Applied, apply};
+pub use attachments::{Attachment, PROVENANCE, attachments};
 pub use create::{Created, Request, create};
 pub use history::{Base, find_base, stored};
 pub use payloads::{Made, codec_name};
+pub use reissue::{Reissue, reissue};
 pub use state::{open, renew, withdraw};

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
 use sealift_manifests::{Digest, Target};
 
 use crate::error::{Error, Result};
@@ -38,10 +39,19 @@ pub struct Changed<'c> {
     pub snapshot: bool,
 }
 
+/// A signed file of the device encoding that is a target of the host encoding.
+#[derive(Debug)]
+pub struct DeviceFile {
+    /// The target's flat name.
+    pub name: String,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
 /// The next host state: signed, not written.
 #[derive(Debug)]
 pub struct HostState {
-    /// Role files that are written once.
+    /// Files that are written once: roles, and targets that are no payloads.
     files: Vec<(PathBuf, Vec<u8>)>,
     /// Targets, each with the payload it is.
     targets: Vec<(PathBuf, Digest)>,
@@ -65,6 +75,24 @@ pub fn payload_names(target: &Target<'_>) -> Vec<String> {
         target_name(target, &format!("{from}{}", codec_name(payload.codec)))
     };
     target.payloads.iter().map(ending).collect()
+}
+
+/// The device's files that a delegated role lists beside its releases: roots, the newest first, the top-level targets, and
+/// its own targets. A device that has them needs timestamp and snapshot only; those two change without the role's keys, so
+/// they are never listed. Each name says the version: it is what a release was signed under, and stays true.
+pub fn device_files(next: &Files, role: &str) -> Result<Vec<DeviceFile>> {
+    let top = next.targets()?;
+    let delegation = top.delegations.iter().find(|delegation| delegation.name == role);
+    // The first product's name leads, so that the delegation's pattern lets the role speak for the file.
+    let Some(product) = delegation.and_then(|delegation| delegation.products.nth(0)) else { return Ok(Vec::new()) };
+    let file = |what: String, bytes: &[u8]| DeviceFile { name: format!("{product}~{what}"), bytes: bytes.to_vec() };
+    let mut files = vec![file(format!("{}.targets", top.header.version), &next.targets)];
+    if let Some((bytes, targets)) = next.delegated(role)? {
+        files.push(file(format!("{}.{role}.targets", targets.header.version), bytes));
+    }
+    let roots = next.roots.iter().enumerate().rev().take(MAX_BUNDLE_ROOTS);
+    files.extend(roots.map(|(index, bytes)| file(format!("{}.root", index + 1), bytes)));
+    Ok(files)
 }
 
 /// Whether this repository has a host encoding: it does from its first state on, or never.

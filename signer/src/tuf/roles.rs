@@ -1,11 +1,14 @@
 //! Device roles as TUF's JSON (specification 1.0.34, sections 4.3 to 4.6).
 
-use sealift_manifests::{Codec, List, Payload, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Timestamp};
+use sealift_manifests::{
+    Codec, List, Payload, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Timestamp, sha256,
+};
 use serde_json::{Map, Value, json};
 
-use super::{payload_names, target_name};
+use super::{DeviceFile, payload_names, target_name};
 use crate::clock::date;
 use crate::keys::{tuf_key, tuf_key_id};
+use crate::release::attachments;
 use crate::repository::Files;
 
 /// The version of the specification that is written.
@@ -65,17 +68,28 @@ pub(super) fn snapshot(snapshot: &Snapshot<'_>, files: &[(String, Pin)]) -> Valu
     })
 }
 
-/// A targets file, top-level or delegated. `sbom_length` says how long a bill of materials is.
-pub(super) fn targets(file: &Targets<'_>, sbom_length: impl Fn(&Target<'_>) -> Option<u64>) -> Value {
+/// A targets file, top-level or delegated, which also lists the files of `device`. `sbom_length` says how long a bill of
+/// materials is.
+pub(super) fn targets(
+    file: &Targets<'_>,
+    sbom_length: impl Fn(&Target<'_>) -> Option<u64>,
+    device: &[DeviceFile],
+) -> Value {
     let mut targets = Map::new();
+    let plain = |length: u64, digest: String| json!({"length": length, "hashes": {"sha256": digest}});
     for target in file.targets.iter() {
         for (name, payload) in payload_names(&target).into_iter().zip(target.payloads.iter()) {
             targets.insert(name, payload_entry(&target, &payload));
         }
-        if let (Some(digest), Some(length)) = (target.sbom, sbom_length(&target)) {
-            let entry = json!({"length": length, "hashes": {"sha256": digest.to_string()}});
-            targets.insert(target_name(&target, "sbom.json"), entry);
+        for attached in attachments(&target) {
+            if let Some(length) = attached.length.or_else(|| sbom_length(&target)) {
+                let name = target_name(&target, attached.ending);
+                targets.insert(name, plain(length, attached.digest.to_string()));
+            }
         }
+    }
+    for file in device {
+        targets.insert(file.name.clone(), plain(file.bytes.len() as u64, sha256(&file.bytes).to_string()));
     }
     let mut json = json!({
         "_type": "targets", "spec_version": SPEC_VERSION, "version": file.header.version,
@@ -106,10 +120,13 @@ pub(super) fn targets(file: &Targets<'_>, sbom_length: impl Fn(&Target<'_>) -> O
     json
 }
 
-/// One payload. The facts of the release stand with the image itself, and once: what KMS signs is at most 4,096 bytes.
+/// One payload. Each says which hardware and version it is for; the other facts of the release stand with the image itself,
+/// and once: what KMS signs is at most 4,096 bytes.
 fn payload_entry(target: &Target<'_>, payload: &Payload) -> Value {
     let mut facts = Map::new();
     facts.insert("codec".into(), payload.codec.0.into());
+    facts.insert("hardware".into(), target.hardware.iter().collect::<Vec<_>>().into());
+    facts.insert("version".into(), target.version.to_string().into());
     if let Some(base) = payload.base {
         facts.insert("base".into(), json!({"length": base.length, "sha256": base.digest.to_string()}));
     }
@@ -120,14 +137,15 @@ fn payload_entry(target: &Target<'_>, payload: &Payload) -> Value {
     if payload.codec == Codec::RAW {
         facts.insert("product".into(), target.product.into());
         facts.insert("component".into(), target.component.into());
-        facts.insert("hardware".into(), target.hardware.iter().collect::<Vec<_>>().into());
-        facts.insert("version".into(), target.version.to_string().into());
         facts.insert("security-counter".into(), target.security_counter.into());
         if let Some(minimum) = target.minimum_version {
             facts.insert("minimum-version".into(), minimum.to_string().into());
         }
         if let Some(sbom) = target.sbom {
             facts.insert("sbom".into(), sbom.to_string().into());
+        }
+        if let Some(attached) = attachments(target).iter().find(|it| it.ending == "provenance.json") {
+            facts.insert("provenance".into(), attached.digest.to_string().into());
         }
     }
     json!({

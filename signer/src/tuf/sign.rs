@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha256};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 
 use super::roles::{self, Pin, snapshot_roles};
-use super::{Changed, HostState, payload_names, target_name};
+use super::{Changed, HostState, device_files, payload_names, target_name};
 use crate::error::{Error, Result};
 use crate::keys::{KeySource, tuf_key_id};
+use crate::release::attachments;
 use crate::repository::{Files, Layout};
 use crate::signing::{FEWER, Signers};
 
@@ -73,6 +74,15 @@ where
     }
 }
 
+/// Top-level targets, the role's own targets, and the newest root: what is listed even if little fits.
+const LEAST_DEVICE_FILES: usize = 3;
+
+/// How many bytes are signed for a targets file.
+fn canonical_length(json: &Value) -> Option<usize> {
+    let typed: Targets = serde_json::from_value(json.clone()).ok()?;
+    Some(typed.canonical_form().ok()?.len())
+}
+
 /// A role's JSON file by name and version.
 fn path(layout: &Layout, name: &str, version: u64) -> PathBuf {
     layout.tuf_metadata().join(format!("{version}.{name}.json"))
@@ -113,15 +123,35 @@ pub(super) fn encode(
                 let stored = || fs::metadata(layout.payload(&digest)).ok().map(|metadata| metadata.len());
                 made.get(&digest).copied().or_else(stored)
             };
-            let json = roles::targets(&content, sbom_length);
             for target in content.targets.iter() {
                 let names =
                     payload_names(&target).into_iter().zip(target.payloads.iter().map(|payload| payload.digest));
-                let sbom = target.sbom.map(|digest| (target_name(&target, "sbom.json"), digest));
-                let listed = names.chain(sbom);
+                let attached = attachments(&target).into_iter().map(|it| (target_name(&target, it.ending), it.digest));
+                let listed = names.chain(attached);
                 targets.extend(
                     listed.map(|(name, digest)| (layout.tuf_targets().join(format!("{digest}.{name}")), digest)),
                 );
+            }
+            let mut device = match name.as_str() {
+                "targets" => Vec::new(),
+                // What was signed elsewhere was fixed before these files were whole.
+                _ if !signers.of(&name).all(KeySource::signs_anything) => Vec::new(),
+                delegated => device_files(next, delegated)?,
+            };
+            let most = signers.of(&name).filter_map(KeySource::longest_message).min();
+            let json = loop {
+                let json = roles::targets(&content, sbom_length, &device);
+                let fits = most.is_none_or(|most| canonical_length(&json).is_some_and(|length| length <= most));
+                // The oldest root is the last: devices that are behind it find it in the repository.
+                if fits || device.len() <= LEAST_DEVICE_FILES {
+                    break json;
+                }
+                device.pop();
+            };
+            for file in device {
+                let path =
+                    layout.tuf_targets().join(format!("{}.{}", sealift_manifests::sha256(&file.bytes), file.name));
+                files.push((path, file.bytes));
             }
             let file = seal::<Targets>(json, &name, signers.of(&name))?;
             files.push((path, file.clone()));
