@@ -215,7 +215,12 @@ impl Worker {
                 },
                 Command::Registry(request, reply) => match registry::handle(&mut ledger, &request, now) {
                     Err(registry::Failure::Ledger(error)) => return Err(error),
-                    answer => Answer::Registry(answer, reply),
+                    answer => {
+                        if answer.is_ok() {
+                            turn.effects.extend(request.changes_access().map(Effect::AccessChanged));
+                        }
+                        Answer::Registry(answer, reply)
+                    }
                 },
             });
         }

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod intake;
 pub mod jobs;
 pub mod ledger;
+pub mod mqtt;
 pub mod pki;
 pub mod publish;
 pub mod registry;

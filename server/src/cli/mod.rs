@@ -4,6 +4,7 @@ mod cloud;
 mod devices;
 mod jobs;
 mod output;
+mod policies;
 mod publish;
 mod rollout;
 mod serve;
@@ -42,7 +43,7 @@ Exit codes: 0 done; 1 failed, try again; 2 wrong use; 3 refused (verification or
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the device endpoint: AWS IoT Jobs' HTTPS data plane, the repository and enrolment.
+    /// Run the device endpoint: AWS IoT's MQTT and HTTPS data planes of Jobs, the repository and enrolment.
     Serve(serve::Serve),
     /// Check a release with the verifier's own code and publish it, all or nothing.
     Publish(publish::Publish),
@@ -60,6 +61,9 @@ enum Command {
     /// List and make groups.
     #[command(subcommand)]
     Groups(devices::Groups),
+    /// Write, list, attach and detach AWS IoT policies.
+    #[command(subcommand)]
+    Policies(policies::Policies),
 }
 
 /// What every command that talks to a server or its state takes.
@@ -169,6 +173,7 @@ impl Cli {
                 Command::Jobs(jobs) => jobs.run().await,
                 Command::Devices(devices) => devices.run().await,
                 Command::Groups(groups) => groups.run().await,
+                Command::Policies(policies) => policies.run().await,
             }
         });
         match done {
@@ -188,6 +193,7 @@ impl Command {
             Self::Jobs(jobs) => jobs.common().json,
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,
+            Self::Policies(policies) => policies.common().json,
         }
     }
 }

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 
 use super::{BAD_FILE, Common, FAILED, Failure, USAGE, output, policy};
 use crate::control;
-use crate::endpoint::{self, App, Limits, Listening};
+use crate::endpoint::{self, App, Limits, Links, Listening, Serves};
 use crate::engine::{Engine, OpenError, system_clock};
 use crate::jobs::Effect;
+use crate::mqtt::{self, Broker};
 use crate::pki::Authority;
 use crate::rollout::Rollouts;
 use crate::rollout::document::Locations;
@@ -29,13 +30,20 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often the server makes itself a new certificate; each is good for three times as long.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// Run the device endpoint: AWS IoT Jobs' HTTPS data plane, the repository and enrolment.
+/// AWS IoT's ports for HTTPS with certificates and for MQTT.
+const PORTS: (u16, u16) = (8443, 8883);
+
+/// Run the device endpoint: AWS IoT's MQTT and HTTPS data planes of Jobs, the repository and enrolment.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   sealift-server serve --state ./state
   sealift-server serve --state ./state --listen 0.0.0.0:8443 --name updates.example.com
-  sealift-server serve --state ./state --listen 127.0.0.1:0 --json   # any free port; the ready line names it
+  sealift-server serve --state ./state --listen 127.0.0.1:0 --json   # any free ports; the ready line names them
+  sealift-server serve --state ./state --listen 0.0.0.0:443 --mqtt-listen 0.0.0.0:8883 --name updates.example.com
+
+MQTT 3.1.1 and 5 are spoken on the port of --mqtt-listen, and on the port of --listen with clients that ask
+for it by ALPN (x-amzn-mqtt-ca), as on AWS IoT's port 443.
 
 The state directory holds the database, published files and a development CA made on first start
 (ca/ca.pem is what devices are given to trust). Logs are JSON lines on stderr; SEALIFT_LOG sets their
@@ -46,6 +54,12 @@ pub(super) struct Serve {
     /// Address and port to listen on; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR:PORT")]
     listen: SocketAddr,
+    /// Address and port for MQTT [default: the address of --listen, with port 8883 beside 8443, else any free one].
+    #[arg(long, value_name = "ADDR:PORT")]
+    mqtt_listen: Option<SocketAddr>,
+    /// Messages one client may publish in a second (AWS IoT: 100). Ten times as many end the connection.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    publish_rate: u32,
     /// A further name or address of this server, for its certificate (localhost, 127.0.0.1 and ::1 are always in it).
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
@@ -82,10 +96,14 @@ impl Serve {
         let store = LocalStore::open(&state.join("artifacts")).map_err(|e| Failure::new(FAILED, e))?;
         let limits = self.limits();
         let names = self.certificate_names();
-        let (tls, certificate) = endpoint::server_config(&authority, authority.issue_server(&names)?)?;
-        let listener = TcpListener::bind(self.listen).await;
-        let listener = listener.map_err(|e| Failure::new(FAILED, format!("can't listen on {}: {e}", self.listen)))?;
-        let address = listener.local_addr().map_err(|e| Failure::new(FAILED, e))?;
+        let tls = endpoint::server_config(&authority, authority.issue_server(&names)?)?;
+        let certificate = tls.certificate;
+        raise_open_files();
+        let (listener, address) = bind(self.listen).await?;
+        let (mqtt_listener, mqtt_address) = bind(self.mqtt_address()).await?;
+        let url = self.url(address);
+        let links = Arc::new(Links::open(&state.join("ca"), self.public_url.clone(), url.clone())?);
+        let broker = Broker::new(engine.clone(), self.mqtt_limits(), links.clone(), system_clock());
         let control = control::listen(state).map_err(|e| Failure::new(FAILED, e))?;
         let app = Arc::new(App {
             engine,
@@ -94,11 +112,16 @@ impl Serve {
             limits,
             clock: system_clock(),
             policy: policy(self.development),
-            public_url: self.public_url.clone(),
+            links,
+            broker: broker.clone(),
         });
         let (stopper, stop) = watch::channel(false);
-        let listening = Listening { listener, tls, limits, stop: stop.clone() };
-        let devices = tokio::spawn(endpoint::serve(listening, endpoint::router(app.clone())));
+        let listening = Listening { listener, tls: tls.https, limits, stop: stop.clone() };
+        let both = Serves::Both(endpoint::router(app.clone()), broker.clone());
+        let devices = tokio::spawn(endpoint::serve(listening, both));
+        let listening = Listening { listener: mqtt_listener, tls: tls.mqtt, limits, stop: stop.clone() };
+        let messages = tokio::spawn(endpoint::serve(listening, Serves::Mqtt(broker.clone())));
+        let attendant = tokio::spawn(mqtt::attend(broker, stop.clone()));
         let operators = tokio::spawn(endpoint::serve_unix(control, control::router(app.clone()), limits, stop.clone()));
         let reconciler = tokio::spawn(reconcile(app.clone(), stop.clone()));
         let renewal = {
@@ -113,12 +136,12 @@ impl Serve {
                 }
             })
         };
-        self.announce(address, state);
+        self.announce((address, mqtt_address), &url, state);
         wait_for_signal().await?;
         tracing::info!("stopping");
         let _ = stopper.send(true);
         renewal.abort();
-        let _ = tokio::join!(devices, operators, reconciler);
+        let _ = tokio::join!(devices, messages, attendant, operators, reconciler);
         // The database closes when its thread ends, which is when nobody can ask it any more.
         drop(app);
         let _ = tokio::task::spawn_blocking(move || ledger.join()).await;
@@ -131,40 +154,84 @@ impl Serve {
         Limits { connections: self.max_connections.max(1), head: time, body: time, stall: time, ..Limits::default() }
     }
 
+    fn mqtt_limits(&self) -> mqtt::Limits {
+        let stall = Duration::from_secs(self.client_timeout);
+        let connections = self.max_connections.max(1);
+        mqtt::Limits { connections, stall, packet: stall, publishes: self.publish_rate, ..mqtt::Limits::default() }
+    }
+
+    fn mqtt_address(&self) -> SocketAddr {
+        let port = if self.listen.port() == PORTS.0 { PORTS.1 } else { 0 };
+        self.mqtt_listen.unwrap_or_else(|| SocketAddr::new(self.listen.ip(), port))
+    }
+
     fn certificate_names(&self) -> Vec<String> {
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
         if !self.listen.ip().is_unspecified() {
             names.push(self.listen.ip().to_string());
         }
         names.extend(self.names.iter().cloned());
+        // Who reaches the server by its public URL asks for that name.
+        names.extend(self.public_url.as_deref().and_then(host).map(str::to_owned));
         names.sort();
         names.dedup();
         names
     }
 
-    /// The ready line: tests and scripts wait for it.
-    fn announce(&self, address: SocketAddr, state: &Path) {
+    /// The origin that devices are told.
+    fn url(&self, address: SocketAddr) -> String {
         let name = self.names.first().cloned().unwrap_or_else(|| match self.listen.ip() {
             ip if ip.is_unspecified() => "localhost".into(),
             ip if ip.is_ipv6() => format!("[{ip}]"),
             ip => ip.to_string(),
         });
-        let url = self.public_url.clone().unwrap_or_else(|| format!("https://{name}:{}", address.port()));
+        self.public_url.clone().unwrap_or_else(|| format!("https://{name}:{}", address.port()))
+    }
+
+    /// The ready line: tests and scripts wait for it.
+    fn announce(&self, (address, mqtt): (SocketAddr, SocketAddr), url: &str, state: &Path) {
         let ca = state.join("ca").join("ca.pem");
         if self.common.json {
             output::json(&serde_json::json!({
                 "ready": true,
                 "listen": address.to_string(),
                 "port": address.port(),
+                "mqttListen": mqtt.to_string(),
+                "mqttPort": mqtt.port(),
                 "url": url,
                 "ca": ca.display().to_string(),
                 "pid": std::process::id(),
             }));
         } else {
-            output::line(&format!("ready: {url} (listening on {address}; devices trust {})", ca.display()));
+            let ca = ca.display();
+            output::line(&format!("ready: {url} (HTTPS on {address}, MQTT on {mqtt}; devices trust {ca})"));
         }
-        tracing::info!(%address, url, "ready");
+        tracing::info!(%address, %mqtt, url, "ready");
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|e| Failure::new(FAILED, format!("can't listen on {address}: {e}")))?;
+    let address = listener.local_addr().map_err(|e| Failure::new(FAILED, e))?;
+    Ok((listener, address))
+}
+
+/// Each connection is an open file, and shells allow few.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files couldn't be raised");
+    }
+}
+
+/// The host name of an origin; `None` for an address.
+fn host(origin: &str) -> Option<&str> {
+    let host = origin.strip_prefix("https://")?;
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    (!host.starts_with('[') && host.parse::<std::net::IpAddr>().is_err()).then_some(host)
 }
 
 fn is_origin(url: &str) -> bool {

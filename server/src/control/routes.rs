@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::endpoint::{ApiError, App, json_body};
 use crate::intake::{self, IntakeError};
 use crate::jobs::{self, CreateJob, JobOverview};
-use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, Thing};
+use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, StoredPolicy, Thing};
 use crate::registry::{self, GroupOverview};
 use crate::rollout::document::Locations;
 use crate::rollout::{NewRollout, Overview, RolloutError, Rollouts, Status};
@@ -117,6 +117,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/devices", get(devices))
         .route("/v1/devices/{thing}", get(device))
         .route("/v1/devices/{thing}/revoke", post(revoke))
+        .route("/v1/policies", get(policies).post(put_policy))
+        .route("/v1/policies/{name}/attach/{thing}", post(attach_policy))
+        .route("/v1/policies/{name}/detach/{thing}", post(detach_policy))
         .route("/v1/groups", get(groups).post(create_group))
         .route("/v1/jobs", get(list_jobs).post(create_job))
         .route("/v1/jobs/{job}/cancel", post(cancel_job))
@@ -138,7 +141,7 @@ fn invalid(e: impl std::fmt::Display) -> ApiError {
 async fn registry(app: &App, request: registry::Request) -> Result<registry::Response, ApiError> {
     match app.engine.registry(request).await {
         Some(Ok(response)) => Ok(response),
-        Some(Err(failure @ registry::Failure::NoThing(_))) => {
+        Some(Err(failure @ (registry::Failure::NoThing(_) | registry::Failure::NoPolicy(_)))) => {
             Err(ApiError::new(ErrorCode::ResourceNotFound, failure.to_string()))
         }
         Some(Err(failure @ registry::Failure::Ledger(_))) => {
@@ -146,6 +149,49 @@ async fn registry(app: &App, request: registry::Request) -> Result<registry::Res
         }
         Some(Err(failure)) => Err(invalid(failure)),
         None => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again")),
+    }
+}
+
+/// A policy to write.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPolicy {
+    name: String,
+    document: String,
+}
+
+async fn policies(State(app): State<Arc<App>>) -> Result<Json<Vec<StoredPolicy>>, ApiError> {
+    match registry(&app, registry::Request::Policies).await? {
+        registry::Response::Policies(policies) => Ok(Json(policies)),
+        _ => Ok(Json(Vec::new())),
+    }
+}
+
+async fn put_policy(State(app): State<Arc<App>>, body: Body) -> Result<Json<Vec<StoredPolicy>>, ApiError> {
+    let NewPolicy { name, document } = json_body(body, BODY_MAX, app.limits.body).await?;
+    match registry(&app, registry::Request::PutPolicy { name, document }).await? {
+        registry::Response::Policies(policies) => Ok(Json(policies)),
+        _ => Ok(Json(Vec::new())),
+    }
+}
+
+async fn attach_policy(app: State<Arc<App>>, names: Path<(String, String)>) -> Result<Json<Thing>, ApiError> {
+    change_policies(app, names, true).await
+}
+
+async fn detach_policy(app: State<Arc<App>>, names: Path<(String, String)>) -> Result<Json<Thing>, ApiError> {
+    change_policies(app, names, false).await
+}
+
+async fn change_policies(
+    State(app): State<Arc<App>>,
+    Path((name, thing)): Path<(String, String)>,
+    attach: bool,
+) -> Result<Json<Thing>, ApiError> {
+    let thing: ThingName = thing.parse().map_err(invalid)?;
+    match registry(&app, registry::Request::AttachPolicy { name, thing, attach }).await? {
+        registry::Response::Thing(thing) => Ok(Json(*thing)),
+        _ => Err(ApiError::new(ErrorCode::InternalError, "the registry answered another question")),
     }
 }
 

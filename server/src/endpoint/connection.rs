@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::stall::Stall;
 use super::{Limits, Peer};
+use crate::mqtt::{self, Broker};
 
 /// Pause after an accept that failed (no file descriptors left, say): trying at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,8 +33,17 @@ pub struct Listening {
     pub stop: watch::Receiver<bool>,
 }
 
-/// Serves `router` over mutual TLS until the stop signal, then lets open requests end.
-pub async fn serve(listening: Listening, router: Router) {
+/// What a port serves.
+#[derive(Clone)]
+pub enum Serves {
+    /// HTTPS, and MQTT to clients that ask for it by ALPN.
+    Both(Router, Arc<Broker>),
+    /// MQTT alone.
+    Mqtt(Arc<Broker>),
+}
+
+/// Serves devices over mutual TLS until the stop signal, then lets open requests end.
+pub async fn serve(listening: Listening, serves: Serves) {
     let Listening { listener, tls, limits, mut stop } = listening;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let slots = Arc::new(Semaphore::new(limits.connections));
@@ -56,22 +66,46 @@ pub async fn serve(listening: Listening, router: Router) {
                 continue;
             }
         };
-        let (acceptor, router, stop, open) = (acceptor.clone(), router.clone(), stop.clone(), open.clone());
+        let (acceptor, serves, stop, open) = (acceptor.clone(), serves.clone(), stop.clone(), open.clone());
         tokio::spawn(async move {
             // Held until the connection ends.
             let (_slot, _open) = (slot, open);
             let _ = socket.set_nodelay(true);
-            match tokio::time::timeout(limits.handshake, acceptor.accept(socket)).await {
-                Ok(Ok(stream)) => {
-                    let peer = stream.get_ref().1.peer_certificates().and_then(Peer::from_certificates);
+            // Boxed, so that an idle connection holds what it needs and not the largest of what it might have needed.
+            let handshake = Box::pin(tokio::time::timeout(limits.handshake, acceptor.accept(socket))).await;
+            let stream = match handshake {
+                Ok(Ok(stream)) => stream,
+                failed => {
+                    let broker = match &serves {
+                        Serves::Both(_, broker) | Serves::Mqtt(broker) => broker,
+                    };
+                    broker.counters.handshakes_failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    match failed {
+                        Ok(Err(error)) => tracing::info!(%address, %error, "a TLS handshake failed"),
+                        _ => tracing::info!(%address, "a TLS handshake took too long"),
+                    }
+                    return;
+                }
+            };
+            let peer = stream.get_ref().1.peer_certificates().and_then(Peer::from_certificates);
+            let by_alpn = stream.get_ref().1.alpn_protocol() == Some(super::tls::MQTT);
+            match serves {
+                Serves::Both(router, _) if !by_alpn => {
                     let router = match peer {
                         Some(peer) => router.layer(Extension(peer)),
                         None => router,
                     };
-                    http(Stall::new(stream, limits.stall), router, limits, stop, Some(address)).await;
+                    let stream = Stall::new(stream, limits.stall);
+                    Box::pin(http(stream, router, limits, stop, Some(address))).await;
                 }
-                Ok(Err(error)) => tracing::info!(%address, %error, "a TLS handshake failed"),
-                Err(_) => tracing::info!(%address, "a TLS handshake took too long"),
+                Serves::Both(_, broker) | Serves::Mqtt(broker) => match peer.map(Peer::into_parts) {
+                    Some((Some(thing), fingerprint)) => {
+                        let origin = broker.links().origin(stream.get_ref().1.server_name(), stream.get_ref().0);
+                        let client = mqtt::Client { thing, fingerprint, address, origin };
+                        Box::pin(mqtt::run(Stall::new(stream, limits.stall), client, broker)).await;
+                    }
+                    _ => tracing::info!(%address, "MQTT without a certificate that names a thing"),
+                },
             }
         });
     }

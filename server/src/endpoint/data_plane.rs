@@ -15,7 +15,6 @@ use sealift_jobs::{
 use super::identity::Caller;
 use super::{ApiError, App, json_body};
 use crate::jobs::{DeviceAsk, Request, Response};
-use crate::rollout::ORIGIN_PLACEHOLDER;
 
 pub(super) async fn pending(
     State(app): State<Arc<App>>,
@@ -114,8 +113,5 @@ fn fill_text(app: &App, headers: &HeaderMap, document: &str) -> String {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
         (!host.is_empty() && host.bytes().all(plain)).then(|| format!("https://{host}"))
     };
-    match app.public_url.clone().or_else(asked) {
-        Some(origin) => document.replace(ORIGIN_PLACEHOLDER, &origin),
-        None => document.to_owned(),
-    }
+    app.links.fill(document, asked().as_deref(), (app.clock)())
 }

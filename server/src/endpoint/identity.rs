@@ -20,6 +20,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The thing it names, and the certificate's SHA-256 in hex.
+    pub(crate) fn into_parts(self) -> (Option<ThingName>, String) {
+        (self.thing, self.fingerprint)
+    }
+
     /// Reads the certificate; none was presented when the slice is empty.
     pub fn from_certificates(certificates: &[CertificateDer<'_>]) -> Option<Self> {
         let der = certificates.first()?;
@@ -49,6 +54,23 @@ impl Caller {
             tracing::warn!(thing = %self.0, asked = thing, "a thing asked for another thing's route");
             Err(ApiError::new(ErrorCode::Forbidden, "this certificate is another thing's"))
         }
+    }
+}
+
+/// Somebody who may fetch a published file: an enrolled device, or whoever holds a link that this server signed.
+pub(super) struct Admitted;
+
+impl FromRequestParts<Arc<App>> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        if let Some(query) = parts.uri.query().filter(|query| query.contains(super::links::SIGNATURE)) {
+            if app.links.admits(parts.uri.path(), query, (app.clock)()) {
+                return Ok(Self);
+            }
+            return Err(ApiError::new(ErrorCode::Forbidden, "the link isn't signed by this server, or has expired"));
+        }
+        Caller::from_request_parts(parts, app).await.map(|_| Self)
     }
 }
 

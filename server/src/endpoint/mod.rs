@@ -1,4 +1,4 @@
-//! The device endpoint: HTTPS with mutual TLS.
+//! The device endpoint: HTTPS with mutual TLS, and MQTT on the same port for those who ask for it by ALPN.
 //!
 //! One origin serves AWS IoT's jobs data plane, the repository and enrolment; `PROTOCOL.md` beside this crate tells
 //! what a client sends. Who a device is comes from its certificate and from nothing else.
@@ -8,6 +8,7 @@ mod connection;
 mod data_plane;
 mod enrol;
 mod identity;
+mod links;
 mod repository;
 mod stall;
 mod tls;
@@ -19,14 +20,16 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::engine::{Clock, Engine};
+use crate::mqtt::Broker;
 use crate::pki::Authority;
 use crate::store::LocalStore;
 use sealift_verifier::trust::Policy;
 
 pub(crate) use connection::serve_unix;
-pub use connection::{Listening, serve};
+pub use connection::{Listening, Serves, serve};
 pub use identity::Peer;
-pub use tls::server_config;
+pub use links::Links;
+pub use tls::{Tls, server_config};
 
 pub(crate) use answer::{ApiError, json_body};
 
@@ -77,8 +80,10 @@ pub struct App {
     pub clock: Clock,
     /// What the verifier accepts when it reads what is published.
     pub policy: Policy,
-    /// Origin to put into job documents (`https://host:port`); without it, the one the device asked.
-    pub public_url: Option<String>,
+    /// Fills the URLs of job documents.
+    pub links: Arc<Links>,
+    /// The message broker.
+    pub broker: Arc<Broker>,
 }
 
 /// The routes of the device endpoint.

@@ -9,14 +9,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sealift_jobs::{Digest, ErrorCode};
 
-use super::identity::Caller;
+use super::identity::Admitted;
 use super::{ApiError, App};
 use crate::intake::FILE_MAX;
 use crate::store::{ArtifactStore as _, Key, StoreError, TIMESTAMP};
 
 pub(super) async fn metadata(
     State(app): State<Arc<App>>,
-    _: Caller,
+    _: Admitted,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -40,7 +40,7 @@ pub(super) async fn metadata(
 
 pub(super) async fn payload(
     State(app): State<Arc<App>>,
-    _: Caller,
+    _: Admitted,
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

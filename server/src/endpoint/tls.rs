@@ -10,12 +10,15 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::pki::{Authority, PkiError, ServerCertificate};
 
 /// AWS IoT's name for HTTPS with client certificates on port 443, beside plain HTTP/1.1.
-const ALPN: [&[u8]; 2] = [b"http/1.1", b"x-amzn-http-ca"];
+const HTTPS: [&[u8]; 2] = [b"http/1.1", b"x-amzn-http-ca"];
+/// AWS IoT's name for MQTT with client certificates on port 443.
+pub(super) const MQTT: &[u8] = b"x-amzn-mqtt-ca";
 
 /// The server's certificate, replaced while connections go on.
 #[derive(Debug)]
 pub struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
+    names: Vec<String>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -32,7 +35,15 @@ impl Certificate {
 }
 
 impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // A client that means another server gets no handshake. One that names none (it connects to an address, and
+        // addresses aren't sent) is served; AWS, which has no addresses of its own, refuses that too.
+        if let Some(name) = hello.server_name()
+            && !self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        {
+            tracing::info!(name, "a client asked for a name that isn't this server's");
+            return None;
+        }
         Some(self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
     }
 }
@@ -42,32 +53,47 @@ fn certified(certificate: ServerCertificate, provider: &CryptoProvider) -> Resul
     made.map(Arc::new).map_err(|e| PkiError::Make { what: "the server's certificate", problem: e.to_string() })
 }
 
-/// The TLS configuration of the device endpoint, and the handle to renew its certificate.
-///
-/// A client without a certificate gets in, because enrolment has to begin somewhere; every other route refuses it.
-/// A client with a certificate of another CA fails in the handshake.
+/// The TLS configurations of the device endpoint.
+pub struct Tls {
+    /// HTTPS, and MQTT for those who ask for it by ALPN. A client without a certificate gets in, because enrolment has
+    /// to begin somewhere; every other route refuses it.
+    pub https: ServerConfig,
+    /// MQTT: no certificate, no handshake.
+    pub mqtt: ServerConfig,
+    /// The handle to renew the server's certificate.
+    pub certificate: Arc<Certificate>,
+}
+
+/// Makes the TLS configurations. A client with a certificate of another CA fails in the handshake.
 ///
 /// # Errors
 /// [`PkiError::Make`].
-pub fn server_config(
-    authority: &Authority,
-    certificate: ServerCertificate,
-) -> Result<(ServerConfig, Arc<Certificate>), PkiError> {
+pub fn server_config(authority: &Authority, certificate: ServerCertificate) -> Result<Tls, PkiError> {
     let fail = |e: &dyn std::fmt::Display| PkiError::Make { what: "the TLS configuration", problem: e.to_string() };
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(authority.der().clone()).map_err(|e| fail(&e))?;
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| fail(&e))?;
+    let roots = Arc::new(roots);
+    let clients = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let names = certificate.names.clone();
     let current = certified(certificate, &provider)?;
-    let certificate = Arc::new(Certificate { current: RwLock::new(current), provider: provider.clone() });
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|e| fail(&e))?
-        .with_client_cert_verifier(clients)
-        .with_cert_resolver(certificate.clone());
-    config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
-    Ok((config, certificate))
+    let certificate = Arc::new(Certificate { current: RwLock::new(current), names, provider: provider.clone() });
+    let config = |clients, names: &[&[u8]]| -> Result<ServerConfig, PkiError> {
+        let mut config = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|e| fail(&e))?
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(certificate.clone());
+        config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+        // Thousands of devices that come back at once gain little from tickets, and each one costs.
+        config.send_tls13_tickets = 1;
+        Ok(config)
+    };
+    let anybody = clients().allow_unauthenticated().build().map_err(|e| fail(&e))?;
+    let enrolled = clients().build().map_err(|e| fail(&e))?;
+    Ok(Tls {
+        https: config(anybody, &[HTTPS[0], HTTPS[1], MQTT])?,
+        mqtt: config(enrolled, &[MQTT, b"mqtt"])?,
+        certificate,
+    })
 }

@@ -1,6 +1,6 @@
 //! The Jobs state machine: AWS IoT Jobs' rules over a [`Ledger`], with no clock, socket or wire format in it.
 //!
-//! Every protocol that devices speak (HTTPS now, MQTT later) and every control interface turns what it hears into a
+//! Every protocol that devices speak (HTTPS and MQTT) and every control interface turns what it hears into a
 //! [`Request`], hands it to [`handle`] with the time, and turns the [`Response`] back. What others should hear about
 //! comes out as [`Effect`]s, to be published after the transaction is on disk.
 //!
@@ -112,6 +112,8 @@ pub enum Effect {
     },
     /// A job was completed or cancelled (AWS: `$aws/events/job/...`).
     JobEnded(JobId),
+    /// A thing's certificate was revoked or replaced, or what it may do changed; without a name, anybody's.
+    AccessChanged(Option<ThingName>),
 }
 
 /// Why a request got no answer.

@@ -11,7 +11,7 @@ use sealift_jobs::{ExecutionStatus, GroupName, JobId, ThingName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use record::{EnrolmentToken, Execution, Group, Job, Proof, RetryBudget, Thing};
+pub use record::{EnrolmentToken, Execution, Group, Job, Proof, RetryBudget, StoredPolicy, Thing};
 
 type Bytes = &'static [u8];
 type Str = &'static str;
@@ -29,6 +29,7 @@ const COUNTS: TableDefinition<'_, (Str, Str), u64> = TableDefinition::new("count
 const EXECUTIONS: TableDefinition<'_, ExecutionKey, Bytes> = TableDefinition::new("executions");
 const CURRENT: TableDefinition<'_, (Str, Str), u64> = TableDefinition::new("current");
 const PENDING: TableDefinition<'_, (Str, u64), (Str, u64)> = TableDefinition::new("pending");
+const POLICIES: TableDefinition<'_, Str, Bytes> = TableDefinition::new("policies");
 const TIMERS: TableDefinition<'_, (u64, Str, Str, u64), ()> = TableDefinition::new("timers");
 
 /// Version of the tables' layout; a database of another version is refused, never guessed at.
@@ -82,6 +83,7 @@ pub struct Ledger<'t> {
     current: Table<'t, (Str, Str), u64>,
     pending: Table<'t, (Str, u64), (Str, u64)>,
     timers: Table<'t, (u64, Str, Str, u64), ()>,
+    policies: Table<'t, Str, Bytes>,
     dirty: bool,
 }
 
@@ -112,6 +114,7 @@ impl<'t> Ledger<'t> {
             current: transaction.open_table(CURRENT)?,
             pending: transaction.open_table(PENDING)?,
             timers: transaction.open_table(TIMERS)?,
+            policies: transaction.open_table(POLICIES)?,
             dirty: false,
         };
         let schema = ledger.meta.get("schema")?.map(|v| v.value());
@@ -257,6 +260,37 @@ impl<'t> Ledger<'t> {
         self.dirty = true;
         self.tokens.insert(token.id.as_str(), write(token).as_slice())?;
         Ok(())
+    }
+
+    /// One policy.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the database fails.
+    pub fn policy(&self, name: &str) -> Result<Option<StoredPolicy>> {
+        self.policies.get(name)?.map(|v| read("policies", name, v.value())).transpose()
+    }
+
+    /// Writes a policy.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the database fails.
+    pub fn put_policy(&mut self, policy: &StoredPolicy) -> Result<()> {
+        self.dirty = true;
+        self.policies.insert(policy.name.as_str(), write(policy).as_slice())?;
+        Ok(())
+    }
+
+    /// Every policy. Policies are few: they are named by people.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the database fails.
+    pub fn policies(&self) -> Result<Vec<StoredPolicy>> {
+        let mut all = Vec::new();
+        for entry in self.policies.iter()? {
+            let (key, value) = entry?;
+            all.push(read("policies", key.value(), value.value())?);
+        }
+        Ok(all)
     }
 
     // -- jobs

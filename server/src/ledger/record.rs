@@ -27,6 +27,21 @@ pub struct Thing {
     pub enrolled_at: u64,
     /// False once its certificate was revoked.
     pub active: bool,
+    /// Policies of its certificate; none stands for the default one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policies: BTreeSet<String>,
+}
+
+/// A policy: what certificates it is attached to may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredPolicy {
+    /// Its name.
+    pub name: String,
+    /// The JSON document.
+    pub document: String,
+    /// When it was last written.
+    pub updated_at: u64,
 }
 
 /// A named set of things.

@@ -40,6 +40,8 @@ pub struct ServerCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     /// Its private key.
     pub key: PrivateKeyDer<'static>,
+    /// The names it is for.
+    pub names: Vec<String>,
 }
 
 impl Authority {
@@ -121,7 +123,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let made = params.signed_by(&key, &self.issuer).map_err(PkiError::make(what))?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(ServerCertificate { chain: vec![made.der().clone(), self.der.clone()], key })
+        Ok(ServerCertificate { chain: vec![made.der().clone(), self.der.clone()], key, names: names.to_vec() })
     }
 }
 

@@ -10,7 +10,8 @@ use sealift_jobs::{GroupName, ThingName};
 use sealift_rollout::buckets;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, Thing};
+use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, StoredPolicy, Thing};
+use crate::mqtt::policy::{ATTACHED_MAX, Policy, PolicyError};
 
 /// What is asked of the registry.
 #[derive(Clone, Debug)]
@@ -38,6 +39,39 @@ pub enum Request {
     CreateGroup(GroupName),
     /// Revoke a thing's certificate, at once.
     Revoke(ThingName),
+    /// A thing with the documents of its policies.
+    Access(ThingName),
+    /// Write a policy; the document has to be one that can be evaluated.
+    PutPolicy {
+        /// Its name: `[a-zA-Z0-9_+=,.@-]{1,128}`, as in AWS.
+        name: String,
+        /// The JSON document.
+        document: String,
+    },
+    /// Every policy.
+    Policies,
+    /// Attach a policy to a thing's certificate, or detach it.
+    AttachPolicy {
+        /// The policy.
+        name: String,
+        /// The thing.
+        thing: ThingName,
+        /// False detaches.
+        attach: bool,
+    },
+}
+
+impl Request {
+    /// Whose access an accepted request changes: one thing's, everybody's (`Some(None)`), or nobody's.
+    #[must_use]
+    pub fn changes_access(&self) -> Option<Option<ThingName>> {
+        match self {
+            Self::Revoke(thing) | Self::AttachPolicy { thing, .. } => Some(Some(thing.clone())),
+            Self::Enrol(enrolment, _) => Some(Some(enrolment.thing.clone())),
+            Self::PutPolicy { .. } => Some(None),
+            _ => None,
+        }
+    }
 }
 
 /// A device's wish to enrol, its proofs of possession already checked.
@@ -84,6 +118,10 @@ pub enum Response {
     Things(Vec<Thing>),
     /// To [`Request::Groups`].
     Groups(Vec<GroupOverview>),
+    /// To [`Request::Access`]: the thing, and its policies' documents.
+    Access(Box<Thing>, Vec<String>),
+    /// To [`Request::Policies`].
+    Policies(Vec<StoredPolicy>),
 }
 
 /// Why the registry refused.
@@ -112,6 +150,18 @@ pub enum Failure {
     /// More groups than AWS allows.
     #[error("a thing is in at most {GROUPS_PER_THING_MAX} groups, its bucket group among them; the token names {0}")]
     Groups(usize),
+    /// No such policy.
+    #[error("no policy is called {0:?}")]
+    NoPolicy(String),
+    /// A name that AWS wouldn't take.
+    #[error("the policy name {0:?} isn't 1 to 128 of [a-zA-Z0-9_+=,.@-]")]
+    PolicyName(String),
+    /// More policies than AWS allows.
+    #[error("{0} has {ATTACHED_MAX} policies already, the most that AWS IoT allows")]
+    TooManyPolicies(ThingName),
+    /// A document that can't be evaluated.
+    #[error("{0}")]
+    Policy(#[from] PolicyError),
     /// The database failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -164,6 +214,39 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
                 thing.active = false;
                 ledger.put_thing(&thing)?;
             }
+            Ok(Response::Thing(Box::new(thing)))
+        }
+        Request::Access(name) => {
+            let thing = find(ledger, name)?;
+            let mut documents = Vec::with_capacity(thing.policies.len());
+            for policy in &thing.policies {
+                documents.extend(ledger.policy(policy)?.map(|policy| policy.document));
+            }
+            Ok(Response::Access(Box::new(thing), documents))
+        }
+        Request::PutPolicy { name, document } => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+            if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+                return Err(Failure::PolicyName(name.clone()));
+            }
+            Policy::from_json(document)?;
+            let policy = StoredPolicy { name: name.clone(), document: document.clone(), updated_at: now };
+            ledger.put_policy(&policy)?;
+            Ok(Response::Policies(vec![policy]))
+        }
+        Request::Policies => Ok(Response::Policies(ledger.policies()?)),
+        Request::AttachPolicy { name, thing, attach } => {
+            let mut thing = find(ledger, thing)?;
+            if *attach {
+                ledger.policy(name)?.ok_or_else(|| Failure::NoPolicy(name.clone()))?;
+                if thing.policies.len() >= ATTACHED_MAX && !thing.policies.contains(name) {
+                    return Err(Failure::TooManyPolicies(thing.name));
+                }
+                thing.policies.insert(name.clone());
+            } else if !thing.policies.remove(name) {
+                return Err(Failure::NoPolicy(name.clone()));
+            }
+            ledger.put_thing(&thing)?;
             Ok(Response::Thing(Box::new(thing)))
         }
     }
@@ -233,6 +316,7 @@ fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u
         key_fingerprint: enrolment.key_fingerprint.clone(),
         enrolled_at: now,
         active: true,
+        policies: BTreeSet::new(),
     };
     token.used_by = Some(thing.name.clone());
     ledger.put_token(&token)?;

@@ -150,6 +150,13 @@ impl Device {
         Self { name: name.into(), key, report_key, certificate, ca: server.ca.clone(), port: server.port }
     }
 
+    /// The same device, for a test to change a part of it.
+    pub fn copy(&self) -> Self {
+        let key = KeyPair::from_pem(&self.key.serialize_pem()).unwrap();
+        let (name, certificate, ca) = (self.name.clone(), self.certificate.clone(), self.ca.clone());
+        Self { name, key, report_key: self.report_key.clone(), certificate, ca, port: self.port }
+    }
+
     pub fn connect(&self) -> std::io::Result<Connection> {
         Connection::open(&self.ca, self.port, Some((&self.certificate, &self.key)))
     }

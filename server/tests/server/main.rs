@@ -21,6 +21,7 @@ mod hostile;
 mod job_service;
 mod local_store;
 mod machine;
+mod mqtt;
 mod pki;
 mod proofs;
 mod publication;

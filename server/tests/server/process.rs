@@ -36,6 +36,8 @@ pub struct Server {
     child: Child,
     pub state: PathBuf,
     pub port: u16,
+    pub mqtt: u16,
+    more: Vec<String>,
     pub ca: String,
     log: PathBuf,
 }
@@ -63,15 +65,35 @@ impl Server {
             .unwrap_or_else(|_| panic!("no ready line: {line:?}\n{}", std::fs::read_to_string(&log).unwrap()));
         assert_eq!(ready["ready"], true);
         let ca = std::fs::read_to_string(ready["ca"].as_str().unwrap()).unwrap();
-        let port = ready["port"].as_u64().unwrap().try_into().unwrap();
-        Self { child, state: state.into(), port, ca, log }
+        let port_of = |name: &str| ready[name].as_u64().unwrap().try_into().unwrap();
+        let more = more.iter().map(|one| (*one).to_owned()).collect();
+        Self { child, state: state.into(), port: port_of("port"), mqtt: port_of("mqttPort"), more, ca, log }
     }
 
     /// kill -9, and the same again on the same port.
     pub fn crash_and_restart(&mut self) {
         self.kill();
-        let (state, port) = (self.state.clone(), self.port);
-        *self = Self::start_with(&state, port, &[]);
+        let (state, port, mqtt, more) = (self.state.clone(), self.port, self.mqtt, self.more.clone());
+        let again = format!("127.0.0.1:{mqtt}");
+        let mut more: Vec<&str> = more.iter().map(String::as_str).collect();
+        if !more.contains(&"--mqtt-listen") {
+            more.extend(["--mqtt-listen", &again]);
+        }
+        *self = Self::start_with(&state, port, &more);
+    }
+
+    /// Resident memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
+    /// Makes a job with any document.
+    pub fn job(&self, id: &str, document: &Value, targets: &[&str]) -> Value {
+        let path = self.state.with_extension("document.json");
+        std::fs::write(&path, document.to_string()).unwrap();
+        self.ok(&[&["jobs", "create", "--id", id, "--document", path.to_str().unwrap()], targets].concat())
     }
 
     pub fn kill(&mut self) {

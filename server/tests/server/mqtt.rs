@@ -1,0 +1,7 @@
+//! MQTT as devices and attackers meet it: the real server, TLS, and packets made by hand.
+
+mod client;
+mod hostile;
+mod jobs;
+mod policies;
+mod sessions;
