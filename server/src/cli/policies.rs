@@ -29,7 +29,7 @@ pub(super) enum Policies {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sealift-server policies default --state ./state > thing.json
+  sealift-server policies default --state ./state
   sealift-server policies put --state ./state --name sensors --document sensors.json
   sealift-server policies attach --state ./state --name sensors --thing dev-7
 

@@ -40,7 +40,7 @@ Examples:
   sealift-server serve --state ./state
   sealift-server serve --state ./state --listen 0.0.0.0:8443 --name updates.example.com
   sealift-server serve --state ./state --listen 127.0.0.1:0 --json   # any free ports; the ready line names them
-  sealift-server serve --state ./state --listen 0.0.0.0:443 --mqtt-listen 0.0.0.0:8883 --name updates.example.com
+  sealift-server serve --state ./state --listen 0.0.0.0:443 --mqtt-listen 0.0.0.0:8883
 
 MQTT 3.1.1 and 5 are spoken on the port of --mqtt-listen, and on the port of --listen with clients that ask
 for it by ALPN (x-amzn-mqtt-ca), as on AWS IoT's port 443.

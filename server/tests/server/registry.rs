@@ -100,6 +100,7 @@ fn every_example_in_the_help_is_understood() {
         &["rollout", "create", "--help"],
         &["devices", "token", "--help"],
         &["jobs", "create", "--help"],
+        &["policies", "put", "--help"],
     ] {
         let output = run(command);
         let text = String::from_utf8(output.stdout).unwrap();
