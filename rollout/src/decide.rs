@@ -46,6 +46,17 @@ pub fn decide(plan: &Plan, observed: &Observed, now: u64) -> Vec<Action> {
         Standing::Ended(Outcome::Completed) => vec![],
         Standing::Ended(_) | Standing::Paused => cancel_running(plan, observed),
         Standing::Running => {
+            if plan.is_held(now) {
+                let waiting = |wave: &usize| {
+                    let state = seen(*wave);
+                    state.job == JobObserved::InProgress && state.counts.queued > 0
+                };
+                let held: Vec<Action> =
+                    (0..plan.waves.len()).filter(waiting).map(|wave| Action::CancelJob { wave }).collect();
+                if !held.is_empty() {
+                    return held;
+                }
+            }
             for (index, wave) in plan.waves.iter().enumerate() {
                 let state = seen(index);
                 if state.job == JobObserved::CancelledElsewhere {
@@ -56,7 +67,8 @@ pub fn decide(plan: &Plan, observed: &Observed, now: u64) -> Vec<Action> {
                 }
                 let last = index + 1 == plan.waves.len();
                 match state.job {
-                    JobObserved::Absent => return create(plan, index, 0, now),
+                    // Somebody may have claimed an attempt and died before making its job.
+                    JobObserved::Absent => return create(plan, index, state.attempt, now),
                     // A pause took devices out: the next attempt brings them back.
                     JobObserved::Cancelled => return create(plan, index, state.attempt + 1, now),
                     JobObserved::InProgress | JobObserved::Completed => {}

@@ -1,6 +1,6 @@
 //! Why a device gets the update in which wave, or what keeps it out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::buckets::bucket_of;
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ pub struct Device<'a> {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The first wave that contains it, by index, if any.
     pub wave: Option<usize>,

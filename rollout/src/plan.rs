@@ -25,6 +25,9 @@ pub struct Plan {
     /// Not before this time (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<jiff::Timestamp>,
+    /// Thing groups whose devices have metered links: a wave that names one of them offers deltas alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metered_groups: Vec<GroupName>,
     /// The waves, in their order.
     #[serde(rename = "wave")]
     pub waves: Vec<Wave>,
@@ -45,6 +48,9 @@ pub struct Wave {
     /// Named things.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub things: Vec<ThingName>,
+    /// Offers deltas alone: where whole images are isn't told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delta_only: bool,
     /// How fast devices are told.
     #[serde(default)]
     pub rate: Rate,
@@ -134,6 +140,10 @@ pub struct Window {
     pub from: jiff::civil::Time,
     /// Its end; before `from` it is that of the next day.
     pub to: jiff::civil::Time,
+    /// Whether devices that have not started are taken out at its end, and told again when it opens. AWS IoT Jobs can't
+    /// pause: each day's window is a job of its own, which AWS charges for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
 }
 
 /// A length of time, written as people do: `90m`, `24h`, `7 days`. In whole seconds.
@@ -194,6 +204,18 @@ impl Plan {
         }
     }
 
+    /// Whether a wave offers deltas alone, by itself or because it is for metered groups.
+    pub fn is_delta_only(&self, wave: usize) -> bool {
+        self.waves
+            .get(wave)
+            .is_some_and(|wave| wave.delta_only || wave.groups.iter().any(|group| self.metered_groups.contains(group)))
+    }
+
+    /// Whether the devices of a wave that have not started are to be taken out now, since its time of day is over.
+    pub fn is_held(&self, now: u64) -> bool {
+        self.window.is_some_and(|window| window.hold && window.opens_in(now).is_some())
+    }
+
     /// Whether it can be carried out. [`Plan::from_toml`] asks; a plan that a program made is asked before it starts.
     pub fn check(&self) -> Result<(), PlanError> {
         if self.waves.is_empty() {
@@ -233,7 +255,15 @@ impl Plan {
             if let Some(twice) = wave.groups.iter().find(|group| !groups.insert(group.as_str().to_owned())) {
                 return refuse(at("groups"), format!("`{twice}` is named twice"));
             }
+            // One job has one document: in a wave of both kinds one of them would get the other's.
+            let metered = wave.groups.iter().filter(|group| self.metered_groups.contains(group)).count();
+            if metered > 0 && metered < named {
+                return refuse(at("groups"), "metered groups need a wave of their own: one job offers the same to all");
+            }
             wave.check(&at)?;
+        }
+        if let Some(unused) = self.metered_groups.iter().find(|group| !groups.contains(group.as_str())) {
+            return refuse("metered-groups", format!("no wave names `{unused}`; give it a wave of its own"));
         }
         if let Some(window) = self.window.filter(|window| window.from == window.to) {
             return refuse("window", format!("from {} to {} is no time at all", window.from, window.to));
@@ -260,6 +290,7 @@ impl Wave {
             percent: None,
             groups,
             things,
+            delta_only: false,
             rate: Rate::default(),
             timeout: default_timeout(),
             retries: 0,

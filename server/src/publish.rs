@@ -10,7 +10,9 @@ use std::path::Path;
 use sealift_jobs::Digest;
 use sealift_verifier::trust::Policy;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
+use crate::audit::{Act, AuditError, Log};
 use crate::intake::chain::ListedTarget;
 use crate::intake::{self, IntakeError, Release};
 use crate::store::{ArtifactStore, Created, Key, PAYLOADS, StoreError};
@@ -24,6 +26,9 @@ pub enum PublishError {
     /// The store failed, or an object clashes; what is current hasn't changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log can't be read or written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Another publisher was first.
     #[error(
         "another publisher was first: timestamp version {won} is current now, yours is {lost}; renew yours on top of it and publish again"
@@ -70,10 +75,12 @@ pub struct Published {
     pub sha256: Digest,
     /// True when it wasn't there before.
     pub new: bool,
+    /// Why it is part of the publication.
+    pub why: String,
 }
 
 /// How to publish.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What the verifier accepts.
     pub policy: Policy,
@@ -81,6 +88,8 @@ pub struct Options {
     pub now: u64,
     /// Only says what would be done.
     pub dry_run: bool,
+    /// Who publishes, for the audit log.
+    pub actor: String,
 }
 
 /// Publishes the release in `folder`; tells `progress` of each object.
@@ -103,16 +112,44 @@ pub async fn publish(
         } else {
             store.create(key, content).await? == Created::New
         };
-        let done = Published { key: key.to_string(), length: content.length, sha256: content.sha256, new };
+        let why = why(key, &release);
+        let done = Published { key: key.to_string(), length: content.length, sha256: content.sha256, new, why };
         progress(&done);
         objects.push(done);
     }
+    let log = Log::new(store);
+    let act = |what: &str, verb: String| {
+        let sha256 = Digest(Sha256::digest(&release.timestamp).into());
+        let targets = release
+            .catalog
+            .targets
+            .iter()
+            .map(|target| format!("target {} ({} {})", target.digest, target.product, target.version));
+        Act {
+            key: format!("publish/{sha256}/{what}"),
+            at: options.now,
+            by: options.actor.clone(),
+            what: format!("{verb} timestamp version {}", release.catalog.chain.timestamp.version),
+            release: Some(sha256.to_string()),
+            targets: targets.collect(),
+        }
+    };
     if changed && !options.dry_run {
+        // Before it takes effect: a publication that somebody kills is on record all the same.
+        log.append(&act("begun", "makes current".to_owned())).await?;
         match store.replace(&Key::timestamp(), &release.timestamp, before.timestamp.as_ref()).await {
             Ok(_) => {}
-            Err(error @ StoreError::Raced { .. }) => return Err(lost(store, &release, options, error).await),
+            Err(error @ StoreError::Raced { .. }) => {
+                let error = lost(store, &release, &options, error).await;
+                log.append(&act("lost", format!("was too late with ({error})"))).await?;
+                return Err(error);
+            }
             Err(error) => return Err(error.into()),
         }
+    }
+    if !options.dry_run {
+        // Also by the run that finds it current: the one before may have been killed just here.
+        log.append(&act("done", "has made current".to_owned())).await?;
     }
     let chain = &release.catalog.chain;
     Ok(Publication {
@@ -127,8 +164,24 @@ pub async fn publish(
     })
 }
 
+/// Why an object is part of a publication.
+fn why(key: &Key, release: &Release) -> String {
+    let name = key.name();
+    for target in &release.catalog.targets {
+        if let Some(payload) = target.payloads.iter().find(|payload| payload.digest.to_string() == name) {
+            let from = payload.base.map(|base| format!(" from {base}")).unwrap_or_default();
+            return format!("payload ({}{from}) of {} {}", payload.codec, target.product, target.version);
+        }
+    }
+    match name.rsplit_once('.') {
+        Some((_, "root")) => "a link in the chain of roots; never deleted".to_owned(),
+        Some((_, "snapshot")) => "the snapshot that the timestamp pins".to_owned(),
+        _ => "targets that the snapshot pins".to_owned(),
+    }
+}
+
 /// Says who won; the race itself if even that can't be told.
-async fn lost(store: &impl ArtifactStore, release: &Release, options: Options, error: StoreError) -> PublishError {
+async fn lost(store: &impl ArtifactStore, release: &Release, options: &Options, error: StoreError) -> PublishError {
     match intake::published(store, options.policy).await {
         Ok(intake::Published { catalog: Some(winner), .. }) => {
             PublishError::Lost { won: winner.chain.timestamp.version, lost: release.catalog.chain.timestamp.version }

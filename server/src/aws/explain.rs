@@ -16,6 +16,8 @@ pub struct AwsError {
     pub hint: Option<&'static str>,
     /// Whether the same call may go through later.
     pub transient: bool,
+    /// Whether it was the wrong bucket or the wrong region: another command line is needed.
+    pub misplaced: bool,
 }
 
 impl AwsError {
@@ -35,9 +37,9 @@ impl AwsError {
             Some("ExpiredToken" | "ExpiredTokenException" | "RequestExpired") => {
                 (Some("the credentials have expired: log in or assume the role again"), false)
             }
-            Some("InvalidAccessKeyId" | "UnrecognizedClientException" | "SignatureDoesNotMatch") => {
-                (Some("the credentials are not valid: check AWS_PROFILE or AWS_ACCESS_KEY_ID"), false)
-            }
+            Some(
+                "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch",
+            ) => (Some("the credentials are not valid: check AWS_PROFILE or AWS_ACCESS_KEY_ID"), false),
             Some("AccessDenied" | "AccessDeniedException" | "UnauthorizedException" | "Forbidden") => {
                 (Some("the role lacks this permission, or the bucket's policy denies it"), false)
             }
@@ -54,7 +56,16 @@ impl AwsError {
             None if !answered => (Some("no answer: check credentials, region and network, and try again"), true),
             _ => (None, false),
         };
-        AwsError { call, code, message, hint, transient }
+        let misplaced = matches!(
+            code.as_deref(),
+            Some(
+                "PermanentRedirect"
+                    | "AuthorizationHeaderMalformed"
+                    | "IllegalLocationConstraintException"
+                    | "NoSuchBucket"
+            )
+        );
+        AwsError { call, code, message, hint, transient, misplaced }
     }
 
     /// Whether AWS gave one of these codes.

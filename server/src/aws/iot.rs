@@ -6,23 +6,31 @@ use std::collections::BTreeMap;
 
 use aws_sdk_iot::Client;
 use aws_sdk_iot::types::{
-    ExponentialRolloutRate, JobExecutionsRetryConfig, JobExecutionsRolloutConfig, JobProcessDetails,
-    RateIncreaseCriteria, RetryCriteria, RetryableFailureType, TargetSelection, TimeoutConfig,
+    ExponentialRolloutRate, JobExecutionStatus, JobExecutionsRetryConfig, JobExecutionsRolloutConfig,
+    JobProcessDetails, PresignedUrlConfig, RateIncreaseCriteria, RetryCriteria, RetryableFailureType, TargetSelection,
+    TimeoutConfig,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sealift_jobs::{ExecutionStatus, GroupName, JobId, JobStatus, StatusDetails, ThingName};
 
 use sealift_rollout::plan::Rate;
 
 use super::AwsError;
-use crate::service::{ExecutionView, JobProgress, JobService, NewJob, ServiceError, ThingFacts};
+use crate::service::{ExecutionPage, ExecutionView, JobProgress, JobService, NewJob, ServiceError, ThingFacts};
 
 /// Attribute of a thing: its product.
 pub const PRODUCT_ATTRIBUTE: &str = "sealift-product";
 /// Attribute of a thing: the Ed25519 public key of its reports, in hex.
 pub const REPORT_KEY_ATTRIBUTE: &str = "sealift-report-key";
+/// How long a presigned URL is good: AWS's longest. A slower device asks for the document again.
+const PRESIGNED_SECONDS: i64 = 3_600;
 const NOT_FOUND: &[&str] = &["ResourceNotFoundException"];
-/// Most executions of one answer.
-const PAGE: usize = 250;
+/// Attribute of a thing: the RAM that its decoder has, in bytes.
+pub const DECODER_RAM_ATTRIBUTE: &str = "sealift-decoder-ram";
+/// Most executions or things of one answer: AWS's own bound.
+const PAGE: i32 = 250;
+/// Executions that are asked for at once.
+const AT_ONCE: usize = 4;
 
 /// Jobs of AWS IoT Device Management in one account and region.
 #[derive(Clone, Debug)]
@@ -55,6 +63,39 @@ impl IotJobs {
         }
         Ok(targets)
     }
+
+    /// One execution, the newest one without a number.
+    async fn execution(
+        &self,
+        job: &JobId,
+        thing: &ThingName,
+        number: Option<i64>,
+    ) -> Result<Option<ExecutionView>, ServiceError> {
+        let found = self.client.describe_job_execution().job_id(job.as_str()).thing_name(thing.as_str());
+        let found = found.set_execution_number(number).send().await;
+        let found = match found.map_err(|error| AwsError::new("iot:DescribeJobExecution", error)) {
+            Ok(found) => found,
+            // Deleted between the list and the look.
+            Err(error) if error.is(NOT_FOUND) => return Ok(None),
+            Err(error) => return Err(refused(error, thing.as_str())),
+        };
+        let Some(execution) = found.execution() else { return Ok(None) };
+        let mut details = StatusDetails::new();
+        let said = execution.status_details().and_then(|details| details.details_map());
+        for (key, value) in said.into_iter().flatten() {
+            // What a device put there beyond our limits is not ours to read.
+            let _ = details.insert(key, value.as_str());
+        }
+        let status = execution.status().and_then(|status| status.as_str().parse::<ExecutionStatus>().ok());
+        Ok(status.map(|status| ExecutionView {
+            thing: thing.clone(),
+            job: job.clone(),
+            number: u64::try_from(execution.execution_number().unwrap_or(1)).unwrap_or(1),
+            status,
+            details,
+            updated_at: execution.last_updated_at().map_or(0, |at| u64::try_from(at.secs()).unwrap_or(0)),
+        }))
+    }
 }
 
 impl JobService for IotJobs {
@@ -76,6 +117,11 @@ impl JobService for IotJobs {
             // Continuous jobs would give late joiners the update outside of every rate and gate.
             .target_selection(TargetSelection::Snapshot)
             .set_timeout_config(timeout)
+            .set_presigned_url_config(
+                job.presign_role
+                    .as_ref()
+                    .map(|role| PresignedUrlConfig::builder().role_arn(role).expires_in_sec(PRESIGNED_SECONDS).build()),
+            )
             .job_executions_rollout_config(rollout_config(&job.rate)?)
             .set_job_executions_retry_config(retries(job.retries)?);
         match create.send().await.map_err(|error| AwsError::new("iot:CreateJob", error)) {
@@ -124,53 +170,79 @@ impl JobService for IotJobs {
         }
     }
 
-    async fn executions(&self, id: &JobId, after: Option<&str>) -> Result<Vec<ExecutionView>, ServiceError> {
-        let mut names: Vec<(String, Option<i64>)> = Vec::new();
-        let mut pages = self.client.list_job_executions_for_job().job_id(id.as_str()).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page
-                .map_err(|error| refused(AwsError::new("iot:ListJobExecutionsForJob", error), &format!("job {id}")))?;
-            names.extend(page.execution_summaries().iter().filter_map(|summary| {
-                let name = summary.thing_arn()?.rsplit('/').next()?.to_owned();
-                Some((name, summary.job_execution_summary().and_then(|execution| execution.execution_number())))
-            }));
-        }
-        // AWS gives the newest first; the port wants names in order, each with its newest execution.
-        names.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        names.dedup_by(|a, b| a.0 == b.0);
-        let mut views = Vec::new();
-        for (name, number) in
-            names.into_iter().filter(|(name, _)| after.is_none_or(|after| name.as_str() > after)).take(PAGE)
-        {
-            let found =
-                self.client.describe_job_execution().job_id(id.as_str()).thing_name(&name).set_execution_number(number);
-            let found =
-                found.send().await.map_err(|error| refused(AwsError::new("iot:DescribeJobExecution", error), &name))?;
-            let Some(execution) = found.execution() else { continue };
-            let mut details = StatusDetails::new();
-            for (key, value) in
-                execution.status_details().and_then(|details| details.details_map()).into_iter().flatten()
-            {
-                // What a device put there beyond our limits is not ours to read.
-                let _ = details.insert(key, value.as_str());
-            }
-            let (Ok(thing), Some(status)) = (name.parse::<ThingName>(), execution.status()) else { continue };
-            let Ok(status) = status.as_str().parse::<ExecutionStatus>() else { continue };
-            views.push(ExecutionView {
-                thing,
-                job: id.clone(),
-                number: u64::try_from(execution.execution_number().unwrap_or(1)).unwrap_or(1),
-                status,
-                details,
-                updated_at: execution.last_updated_at().map_or(0, |at| u64::try_from(at.secs()).unwrap_or(0)),
-            });
-        }
-        Ok(views)
+    async fn executions(
+        &self,
+        id: &JobId,
+        status: Option<ExecutionStatus>,
+        token: Option<&str>,
+    ) -> Result<ExecutionPage, ServiceError> {
+        let listed = self
+            .client
+            .list_job_executions_for_job()
+            .job_id(id.as_str())
+            .set_status(status.map(|status| JobExecutionStatus::from(status.as_str())))
+            .set_next_token(token.map(str::to_owned))
+            .max_results(PAGE)
+            .send()
+            .await
+            .map_err(|error| refused(AwsError::new("iot:ListJobExecutionsForJob", error), &format!("job {id}")))?;
+        let named = listed.execution_summaries().iter().filter_map(|summary| {
+            let name: ThingName = summary.thing_arn()?.rsplit('/').next()?.parse().ok()?;
+            let execution = summary.job_execution_summary()?;
+            let said = execution.status().and_then(|said| said.as_str().parse::<ExecutionStatus>().ok());
+            // An emulator may not know the filter.
+            let wanted = status.is_none() || said == status;
+            wanted.then_some((name, execution.execution_number()))
+        });
+        let named: Vec<_> = named.collect();
+        let described = futures_util::stream::iter(named)
+            .map(|(name, listed)| async move {
+                // Without a number AWS describes the newest. A thing that tried again is listed once for each try.
+                let newest = self.execution(id, &name, None).await?;
+                Ok(newest.filter(|view| listed.is_none_or(|listed| u64::try_from(listed) == Ok(view.number))))
+            })
+            .buffered(AT_ONCE);
+        let executions: Vec<Option<ExecutionView>> = described.try_collect().await?;
+        let executions = executions.into_iter().flatten().collect();
+        Ok(ExecutionPage { executions, next: listed.next_token().map(str::to_owned) })
     }
 
-    async fn group_size(&self, group: &GroupName) -> Result<Option<u64>, ServiceError> {
-        let mut pages =
-            self.client.list_things_in_thing_group().thing_group_name(group.as_str()).into_paginator().send();
+    async fn newest_success(&self, thing: &ThingName) -> Result<Option<ExecutionView>, ServiceError> {
+        let call = "iot:ListJobExecutionsForThing";
+        let mut pages = self
+            .client
+            .list_job_executions_for_thing()
+            .thing_name(thing.as_str())
+            .status(JobExecutionStatus::Succeeded)
+            .into_paginator()
+            .send();
+        let mut newest: Option<(i64, JobId, Option<i64>)> = None;
+        while let Some(page) = pages.next().await {
+            let page = match page.map_err(|error| AwsError::new(call, error)) {
+                Ok(page) => page,
+                Err(error) if error.is(NOT_FOUND) => return Ok(None),
+                Err(error) => return Err(refused(error, &format!("thing {thing}"))),
+            };
+            for summary in page.execution_summaries() {
+                let Some(execution) = summary.job_execution_summary() else { continue };
+                let succeeded = execution.status().is_some_and(|status| status.as_str() == "SUCCEEDED");
+                let at = execution.last_updated_at().map_or(0, |at| at.secs());
+                let Some(Ok(job)) = summary.job_id().map(str::parse) else { continue };
+                if succeeded && newest.as_ref().is_none_or(|(before, ..)| at >= *before) {
+                    newest = Some((at, job, execution.execution_number()));
+                }
+            }
+        }
+        match newest {
+            Some((_, job, number)) => self.execution(&job, thing, number).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn group_size(&self, group: &GroupName, at_most: u64) -> Result<Option<u64>, ServiceError> {
+        let page = i32::try_from(at_most).unwrap_or(PAGE).clamp(1, PAGE);
+        let things = self.client.list_things_in_thing_group().thing_group_name(group.as_str()).max_results(page);
+        let mut pages = things.into_paginator().send();
         let mut size = 0;
         while let Some(page) = pages.next().await {
             match page.map_err(|error| AwsError::new("iot:ListThingsInThingGroup", error)) {
@@ -178,8 +250,22 @@ impl JobService for IotJobs {
                 Err(error) if error.is(NOT_FOUND) => return Ok(None),
                 Err(error) => return Err(refused(error, &format!("thing group {group}"))),
             }
+            if size >= at_most {
+                break;
+            }
         }
         Ok(Some(size))
+    }
+
+    async fn report_key(&self, thing: &ThingName) -> Result<Option<[u8; 32]>, ServiceError> {
+        let found = self.client.describe_thing().thing_name(thing.as_str()).send().await;
+        match found.map_err(|error| AwsError::new("iot:DescribeThing", error)) {
+            Ok(found) => {
+                Ok(found.attributes().and_then(|all| all.get(REPORT_KEY_ATTRIBUTE)).and_then(|hex| key_of(hex)))
+            }
+            Err(error) if error.is(NOT_FOUND) => Ok(None),
+            Err(error) => Err(refused(error, &format!("thing {thing}"))),
+        }
     }
 
     async fn thing(&self, thing: &ThingName) -> Result<Option<ThingFacts>, ServiceError> {
@@ -190,8 +276,9 @@ impl JobService for IotJobs {
             Err(error) => return Err(refused(error, &format!("thing {thing}"))),
         };
         let attribute = |name: &str| found.attributes().and_then(|attributes| attributes.get(name)).map(String::as_str);
-        let report_key = attribute(REPORT_KEY_ATTRIBUTE).and_then(|hex| hex::decode(hex).ok()?.try_into().ok());
+        let report_key = attribute(REPORT_KEY_ATTRIBUTE).and_then(key_of);
         let product = attribute(PRODUCT_ATTRIBUTE).unwrap_or_default().to_owned();
+        let decoder_ram = attribute(DECODER_RAM_ATTRIBUTE).and_then(|ram| ram.parse().ok());
         let mut groups = Vec::new();
         let mut pages = self.client.list_thing_groups_for_thing().thing_name(thing.as_str()).into_paginator().send();
         while let Some(page) = pages.next().await {
@@ -200,8 +287,12 @@ impl JobService for IotJobs {
             })?;
             groups.extend(page.thing_groups().iter().filter_map(|group| group.group_name()?.parse().ok()));
         }
-        Ok(Some(ThingFacts { name: thing.clone(), product, report_key, groups }))
+        Ok(Some(ThingFacts { name: thing.clone(), product, report_key, groups, decoder_ram }))
     }
+}
+
+fn key_of(hex: &str) -> Option<[u8; 32]> {
+    hex::decode(hex).ok()?.try_into().ok()
 }
 
 fn rollout_config(rate: &Rate) -> Result<JobExecutionsRolloutConfig, ServiceError> {

@@ -9,6 +9,6 @@ mod s3;
 mod session;
 
 pub use explain::AwsError;
-pub use iot::{IotJobs, PRODUCT_ATTRIBUTE, REPORT_KEY_ATTRIBUTE};
+pub use iot::{DECODER_RAM_ATTRIBUTE, IotJobs, PRODUCT_ATTRIBUTE, REPORT_KEY_ATTRIBUTE};
 pub use s3::S3Store;
 pub use session::Session;

@@ -4,6 +4,8 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use super::AwsError;
+
 /// What the SDKs' clients are made from.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -39,6 +41,29 @@ impl Session {
         let config =
             aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.config.endpoint_url().is_some());
         aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// The region, where one is configured.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.config.region().map(AsRef::as_ref)
+    }
+
+    /// The endpoint that stands in for AWS's own.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.config.endpoint_url()
+    }
+
+    /// Who the account says this is: the ARN of user or assumed role. Needs no permission, so it is also the first to tell
+    /// that credentials are missing or have expired.
+    ///
+    /// # Errors
+    /// [`AwsError`].
+    pub async fn caller(&self) -> Result<Option<String>, AwsError> {
+        let identity = aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await;
+        let identity = identity.map_err(|error| AwsError::new("sts:GetCallerIdentity", error))?;
+        Ok(identity.arn().map(str::to_owned))
     }
 
     /// A client for the control plane of AWS IoT.

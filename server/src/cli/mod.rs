@@ -1,5 +1,6 @@
 //! The `sealift-server` command line.
 
+mod audit;
 mod cloud;
 mod devices;
 mod jobs;
@@ -8,7 +9,7 @@ mod policies;
 mod publish;
 mod rollout;
 mod serve;
-mod simulate;
+mod venue;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,10 +18,14 @@ use clap::{Args, Parser, Subcommand};
 use sealift_jobs::ErrorCode;
 use sealift_verifier::trust::Policy;
 
+use crate::audit::AuditError;
 use crate::control::ClientError;
 use crate::intake::IntakeError;
 use crate::pki::PkiError;
 use crate::publish::PublishError;
+use crate::rollout::RolloutError;
+use crate::service::ServiceError;
+use crate::store::StoreError;
 
 /// Publish Sealift releases and roll them out to devices.
 #[derive(Debug, Parser)]
@@ -37,6 +42,7 @@ Examples:
   sealift-server devices token --state ./state --group canary --product thermostat
   sealift-server rollout create --state ./state --release 1.1.0 --group canary
   sealift-server rollout status --state ./state NAME --wait
+  sealift-server rollout start --bucket acme-fw --prefix prod/ --presign-role ARN plan.toml
 
 Exit codes: 0 done; 1 failed, try again; 2 wrong use; 3 refused (verification or policy said no);
 4 a file can't be used (key, image, release).";
@@ -49,9 +55,12 @@ enum Command {
     Publish(publish::Publish),
     /// Show what is published and can be rolled out.
     Releases(publish::Releases),
-    /// Create, watch and cancel rollouts.
+    /// Create, watch and stop rollouts.
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+    /// Show, check and export the log of who did what.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Create and look at single jobs, with any document.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
@@ -115,7 +124,8 @@ impl From<IntakeError> for Failure {
             }
             IntakeError::OtherRepository(_) => Self::new(REFUSED, error),
             IntakeError::Missing(_) | IntakeError::TooLarge { .. } => Self::new(BAD_FILE, error),
-            IntakeError::Io { .. } | IntakeError::Store(_) => Self::new(FAILED, error),
+            IntakeError::Store(store) => Self::new(store_exit(store), error),
+            IntakeError::Io { .. } => Self::new(FAILED, error),
         }
     }
 }
@@ -124,10 +134,77 @@ impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Intake(error) => error.into(),
-            PublishError::Store(crate::store::StoreError::Clash { .. }) => Self::new(REFUSED, error),
-            PublishError::Store(_) | PublishError::Lost { .. } => Self::new(FAILED, error),
+            PublishError::Audit(error) => error.into(),
+            PublishError::Store(ref store) => Self::new(store_exit(store), error),
+            PublishError::Lost { .. } => Self::new(FAILED, error),
         }
     }
+}
+
+/// What went wrong with a store, by whether trying again may help.
+fn store_exit(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Clash { .. } => REFUSED,
+        #[cfg(feature = "aws")]
+        StoreError::Io { source, .. } => match source.downcast_ref::<crate::aws::AwsError>() {
+            Some(error) => aws_exit(error),
+            None => FAILED,
+        },
+        _ => FAILED,
+    }
+}
+
+#[cfg(feature = "aws")]
+fn aws_exit(error: &crate::aws::AwsError) -> u8 {
+    match () {
+        () if error.transient => FAILED,
+        () if error.misplaced => USAGE,
+        // Credentials or permissions: somebody has to change something first.
+        () if error.hint.is_some() => REFUSED,
+        () => FAILED,
+    }
+}
+
+#[cfg(feature = "aws")]
+impl From<crate::aws::AwsError> for Failure {
+    fn from(error: crate::aws::AwsError) -> Self {
+        Self::new(aws_exit(&error), error)
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let exit = match &error {
+            AuditError::Store(error) => store_exit(error),
+            AuditError::Key(_) => FAILED,
+            _ => REFUSED,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<RolloutError> for Failure {
+    fn from(error: RolloutError) -> Self {
+        match error {
+            RolloutError::Intake(error) => error.into(),
+            RolloutError::Audit(error) => error.into(),
+            RolloutError::Store(ref store) => Self::new(store_exit(store), error),
+            RolloutError::Contended(_)
+            | RolloutError::Record { .. }
+            | RolloutError::Service(ServiceError::Unavailable(_)) => Self::new(FAILED, error),
+            RolloutError::Service(ServiceError::Refused(_)) => Self::new(REFUSED, error),
+            RolloutError::Plan(_) => Self::new(BAD_FILE, error),
+            _ => Self::new(USAGE, error),
+        }
+    }
+}
+
+/// Who acts where no account says it: what the environment names, else user and machine.
+fn local_actor() -> String {
+    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let user = named("SEALIFT_ACTOR").or_else(|| named("USER")).or_else(|| named("LOGNAME"));
+    format!("{}@{}", user.unwrap_or_else(|| "somebody".into()), host.trim())
 }
 
 impl From<ClientError> for Failure {
@@ -170,6 +247,7 @@ impl Cli {
                 Command::Publish(publish) => publish.run().await,
                 Command::Releases(releases) => releases.run().await,
                 Command::Rollout(rollout) => rollout.run().await,
+                Command::Audit(audit) => audit.run().await,
                 Command::Jobs(jobs) => jobs.run().await,
                 Command::Devices(devices) => devices.run().await,
                 Command::Groups(groups) => groups.run().await,
@@ -187,9 +265,10 @@ impl Command {
     fn json(&self) -> bool {
         match self {
             Self::Serve(serve) => serve.common.json,
-            Self::Publish(publish) => publish.json,
+            Self::Publish(publish) => publish.venue.json,
             Self::Releases(releases) => releases.common.json,
             Self::Rollout(rollout) => rollout.json(),
+            Self::Audit(audit) => audit.json(),
             Self::Jobs(jobs) => jobs.common().json,
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::cloud::CloudArgs;
+use super::venue::Venue;
 use super::{Common, FAILED, Failure, output, policy};
 use crate::control::Client;
 use crate::engine::system_clock;
@@ -25,33 +25,13 @@ Payloads and metadata are created under names that never change, and the timesta
 killed at any point, either the old release is current or the new one, and a second run finishes it.")]
 pub(super) struct Publish {
     #[command(flatten)]
-    store: StoreArgs,
-    /// Answer in JSON.
-    #[arg(long)]
-    pub(super) json: bool,
+    pub(super) venue: Venue,
     /// The release folder, as `sealift release create` writes it (metadata/ and payloads/).
     #[arg(long, value_name = "DIR")]
     release: PathBuf,
     /// Only check, and say what would be written.
     #[arg(long)]
     dry_run: bool,
-    /// Accept a release signed with published example keys. For development only.
-    #[arg(long)]
-    development: bool,
-}
-
-/// Where to publish: a server's state directory, or a bucket.
-#[derive(Debug, Args)]
-#[group(id = "store", required = true, multiple = false, args = ["state", "bucket"])]
-struct StoreArgs {
-    /// The server's state directory.
-    #[arg(long, env = "SEALIFT_STATE", value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// An S3 bucket (builds with the cargo feature `aws`).
-    #[arg(long, value_name = "NAME")]
-    bucket: Option<String>,
-    #[command(flatten)]
-    cloud: CloudArgs,
 }
 
 /// Show what is published and can be rolled out.
@@ -63,28 +43,37 @@ pub(super) struct Releases {
 
 impl Publish {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        if self.development {
+        let Publish { venue, release, dry_run } = self;
+        let json = venue.json;
+        if venue.development {
             eprintln!("sealift-server: --development: example keys that everybody has are accepted");
         }
-        let options = Options { policy: policy(self.development), now: (system_clock())(), dry_run: self.dry_run };
-        let quiet = self.json || !std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let (policy, now) = (policy(venue.development), (system_clock())());
+        let quiet = json || !std::io::IsTerminal::is_terminal(&std::io::stderr());
         let progress = |object: &Published| {
             if !quiet {
                 let what = if object.new { "new" } else { "there already" };
-                eprintln!("  {} ({} bytes, {what})", object.key, object.length);
+                eprintln!("  {} ({} bytes, {what}): {}", object.key, object.length, object.why);
             }
         };
-        let publication = match (self.store.state, self.store.bucket) {
+        let publication = match (venue.state, venue.bucket) {
             (Some(state), _) => {
                 let store = LocalStore::open(&state.join("artifacts")).map_err(|e| Failure::new(FAILED, e))?;
-                publish(&self.release, &store, options, progress).await?
+                let options = Options { policy, now, dry_run, actor: super::local_actor() };
+                publish(&release, &store, options, progress).await?
             }
             (None, bucket) => {
-                let store = self.store.cloud.open(bucket.unwrap_or_default()).await?;
-                publish(&self.release, &store, options, progress).await?
+                let cloud = venue.cloud.open(bucket.unwrap_or_default()).await?;
+                #[cfg(not(feature = "aws"))]
+                match cloud {}
+                #[cfg(feature = "aws")]
+                {
+                    let options = Options { policy, now, dry_run, actor: cloud.actor.clone() };
+                    publish(&release, &cloud.store, options, progress).await?
+                }
             }
         };
-        if self.json {
+        if json {
             output::json(&publication);
         } else {
             show(&publication);

@@ -275,7 +275,9 @@ async fn wait_for_signal() -> Result<(), Failure> {
 /// Carries open rollouts on: what a killed server or a lost call left undone is done here.
 async fn reconcile(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let jobs = LocalJobs(app.engine.clone());
-    let rollouts = Rollouts { store: &app.store, jobs: &jobs, locations: Locations::local(), policy: app.policy };
+    let actor = "reconciler of sealift-server serve".to_owned();
+    let rollouts =
+        Rollouts { store: &app.store, jobs: &jobs, locations: Locations::local(), policy: app.policy, actor };
     loop {
         // Listening begins before looking, so that nothing falls between the two.
         let mut effects = app.engine.effects();

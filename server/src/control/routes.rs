@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealift_jobs::{ErrorCode, GroupName, ThingName};
 use sealift_rollout::buckets::is_bucket_group;
-use sealift_rollout::explain::Explanation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +20,7 @@ use crate::jobs::{self, CreateJob, JobOverview};
 use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, StoredPolicy, Thing};
 use crate::registry::{self, GroupOverview};
 use crate::rollout::document::Locations;
-use crate::rollout::{NewRollout, Overview, RolloutError, Rollouts, Status};
+use crate::rollout::{Explained, NewRollout, Overview, PayloadFacts, Preview, RolloutError, Rollouts, Status};
 use crate::service::{LocalJobs, ServiceError};
 use crate::store::LocalStore;
 
@@ -125,6 +124,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/jobs/{job}/cancel", post(cancel_job))
         .route("/v1/releases", get(releases))
         .route("/v1/rollouts", get(rollouts).post(create_rollout))
+        .route("/v1/rollouts/preview", post(preview_rollout))
         .route("/v1/rollouts/{name}", get(rollout_status))
         .route("/v1/rollouts/{name}/cancel", post(cancel_rollout))
         .route("/v1/rollouts/{name}/pause", post(pause_rollout))
@@ -302,7 +302,9 @@ async fn cancel_job(
 
 /// The rollouts of this server.
 fn over<'a>(app: &'a App, jobs: &'a LocalJobs) -> Rollouts<'a, LocalStore, LocalJobs> {
-    Rollouts { store: &app.store, jobs, locations: Locations::local(), policy: app.policy }
+    // Who may open the control socket is the operator of this server: the file's permissions say so.
+    let actor = "operator".to_owned();
+    Rollouts { store: &app.store, jobs, locations: Locations::local(), policy: app.policy, actor }
 }
 
 fn failed(error: RolloutError) -> ApiError {
@@ -323,6 +325,12 @@ async fn create_rollout(State(app): State<Arc<App>>, body: Body) -> Result<Json<
     let (overview, created) = over(&app, &jobs).create(&wish, (app.clock)()).await.map_err(failed)?;
     tracing::info!(rollout = overview.rollout, target = %overview.target.digest, created, "rollout");
     Ok(Json(Made { overview, created }))
+}
+
+async fn preview_rollout(State(app): State<Arc<App>>, body: Body) -> Result<Json<Preview>, ApiError> {
+    let wish: NewRollout = json_body(body, BODY_MAX, app.limits.body).await?;
+    let jobs = LocalJobs(app.engine.clone());
+    Ok(Json(over(&app, &jobs).preview(&wish, (app.clock)()).await.map_err(failed)?))
 }
 
 async fn rollouts(State(app): State<Arc<App>>) -> Result<Json<Vec<Overview>>, ApiError> {
@@ -380,10 +388,11 @@ async fn approve_rollout(
 async fn explain_rollout(
     State(app): State<Arc<App>>,
     Path((name, thing)): Path<(String, String)>,
-) -> Result<Json<Explanation>, ApiError> {
+    Query(facts): Query<PayloadFacts>,
+) -> Result<Json<Explained>, ApiError> {
     let thing: ThingName = thing.parse().map_err(invalid)?;
     let jobs = LocalJobs(app.engine.clone());
-    Ok(Json(over(&app, &jobs).explain(&name, &thing).await.map_err(failed)?))
+    Ok(Json(over(&app, &jobs).explain(&name, &thing, &facts).await.map_err(failed)?))
 }
 
 async fn releases(State(app): State<Arc<App>>) -> Result<Json<serde_json::Value>, ApiError> {

@@ -78,6 +78,9 @@ pub struct ListedPayload {
     pub codec: String,
     /// For a delta: SHA-256 of the image it starts from.
     pub base: Option<Digest>,
+    /// RAM that its decoder needs, in bytes.
+    #[serde(default)]
+    pub decoder_ram: u64,
 }
 
 /// Versions and names of the files of a chain, for bundles and for comparing two publications.
@@ -243,6 +246,7 @@ fn list(targets: &Targets<'_>, file: &str, role: Option<&str>) -> Result<Vec<Lis
                     length: payload.length.into(),
                     codec: codec(payload.codec),
                     base: payload.base.map(|base| Digest(base.digest.0)),
+                    decoder_ram: payload.decoder_ram.into(),
                 })
                 .collect(),
             role: role.map(str::to_owned),

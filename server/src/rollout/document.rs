@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sealift_jobs::{DocumentError, JobDocument, document::FORMAT};
+use sealift_jobs::{Digest, DocumentError, JobDocument, document::FORMAT};
 use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
+use serde::{Deserialize, Serialize};
 
 use crate::intake::chain::{Catalog, Files, ListedTarget, root_name};
 use crate::store::{METADATA, PAYLOADS};
@@ -13,13 +14,20 @@ use crate::store::{METADATA, PAYLOADS};
 /// placeholders.
 pub const ORIGIN_PLACEHOLDER: &str = "${sealift:origin}";
 
-/// The URLs of a document.
-#[derive(Clone, Debug)]
+/// Where devices find files. Part of a rollout's record, so that whoever carries it on writes the same documents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Locations {
-    /// Base of the metadata, with a closing slash.
+    /// Base of the metadata, with a closing slash: names that any device may read, never presigned.
     pub metadata: String,
-    /// Base of the payloads, with a closing slash.
+    /// What comes before a payload's digest.
     pub payloads: String,
+    /// What comes behind it.
+    #[serde(default)]
+    pub payloads_end: String,
+    /// The role in whose name AWS IoT presigns payloads; without one URLs are as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presign_role: Option<String>,
 }
 
 impl Locations {
@@ -29,12 +37,32 @@ impl Locations {
         Self {
             metadata: format!("{ORIGIN_PLACEHOLDER}/{METADATA}/"),
             payloads: format!("{ORIGIN_PLACEHOLDER}/{PAYLOADS}/"),
+            payloads_end: String::new(),
+            presign_role: None,
         }
+    }
+
+    /// A bucket's: metadata at a URL that anybody may read, payloads by placeholders that AWS IoT replaces with presigned
+    /// URLs when a device asks for the document.
+    #[must_use]
+    pub fn bucket(metadata: String, region: &str, bucket: &str, prefix: &str, presign_role: String) -> Self {
+        let place = format!("https://s3.{region}.amazonaws.com/{bucket}/{prefix}{PAYLOADS}/");
+        Self {
+            metadata,
+            payloads: format!("${{aws:iot:s3-presigned-url:{place}"),
+            payloads_end: "}".into(),
+            presign_role: Some(presign_role),
+        }
+    }
+
+    fn payload(&self, digest: &Digest) -> String {
+        format!("{}{digest}{}", self.payloads, self.payloads_end)
     }
 }
 
 /// Writes the document for `target`. The bundle rides along while everything fits AWS's bound: with the newer roots
-/// first, then without; a device that needs more fetches it.
+/// first, then without; a device that needs more fetches it. `deltas_alone` leaves out where whole images are: on a metered
+/// link they are not to be fetched.
 ///
 /// # Errors
 /// [`DocumentError`] when it doesn't fit even without a bundle.
@@ -43,6 +71,7 @@ pub fn write(
     files: &Files,
     target: &ListedTarget,
     locations: &Locations,
+    deltas_alone: bool,
 ) -> Result<String, DocumentError> {
     let mut document = JobDocument {
         sealift: FORMAT,
@@ -54,7 +83,8 @@ pub fn write(
         payloads: target
             .payloads
             .iter()
-            .map(|payload| (payload.digest, format!("{}{}", locations.payloads, payload.digest)))
+            .filter(|payload| !deltas_alone || payload.base.is_some())
+            .map(|payload| (payload.digest, locations.payload(&payload.digest)))
             .collect::<BTreeMap<_, _>>(),
         critical: Vec::new(),
     };

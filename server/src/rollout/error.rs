@@ -68,6 +68,9 @@ pub enum RolloutError {
     /// What is published doesn't verify.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// The audit log can't be read or written.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

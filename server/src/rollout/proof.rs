@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sealift_jobs::{ExecutionStatus, details};
+use sealift_jobs::{Digest, ExecutionStatus, details};
 use sealift_manifests::PublicKey;
 use sealift_manifests::report::{Report, SignedReport};
 use serde::{Deserialize, Serialize};
@@ -63,10 +63,20 @@ pub fn prove(record: &Record, execution: &ExecutionView, key: Option<&[u8; 32]>)
     }
 }
 
-fn check(record: &Record, execution: &ExecutionView, key: Option<&[u8; 32]>, text: &str) -> Result<Proven, String> {
+/// The image that a device ran when it ended `execution`, if its report of it holds.
+#[must_use]
+pub(super) fn newest_proof(execution: &ExecutionView, key: Option<&[u8; 32]>) -> Option<Digest> {
+    let text = execution.details.value(details::REPORT)?;
+    let bytes = STANDARD.decode(text).ok()?;
+    let report = signed_report(&bytes, key).ok()?;
+    let about = (report.thing, report.job) == (execution.thing.as_str(), execution.job.as_str());
+    (about && report.execution == execution.number).then_some(Digest(report.image.0))
+}
+
+/// Reads a report whose signature holds.
+fn signed_report<'b>(bytes: &'b [u8], key: Option<&[u8; 32]>) -> Result<Report<'b>, String> {
     let key = key.ok_or("the thing has no report key on record")?;
-    let bytes = STANDARD.decode(text).map_err(|e| format!("the report isn't base64: {e}"))?;
-    let signed = SignedReport::decode(&bytes).map_err(|e| format!("the report isn't a COSE_Sign1 of ours: {e}"))?;
+    let signed = SignedReport::decode(bytes).map_err(|e| format!("the report isn't a COSE_Sign1 of ours: {e}"))?;
     if signed.key_id != PublicKey(*key).id() {
         return Err("the report is signed with a key the thing didn't enrol".into());
     }
@@ -74,7 +84,12 @@ fn check(record: &Record, execution: &ExecutionView, key: Option<&[u8; 32]>, tex
     if !sealift_verifier::ed25519::verify(key, &[&message], signed.signature) {
         return Err("the report's signature doesn't hold".into());
     }
-    let report = Report::decode(signed.payload).map_err(|e| format!("the report can't be read: {e}"))?;
+    Report::decode(signed.payload).map_err(|e| format!("the report can't be read: {e}"))
+}
+
+fn check(record: &Record, execution: &ExecutionView, key: Option<&[u8; 32]>, text: &str) -> Result<Proven, String> {
+    let bytes = STANDARD.decode(text).map_err(|e| format!("the report isn't base64: {e}"))?;
+    let report = signed_report(&bytes, key)?;
     let expected = [
         ("repository", record.repository.clone(), report.repository.to_string()),
         ("thing", execution.thing.to_string(), report.thing.to_owned()),

@@ -6,6 +6,7 @@ use sealift_rollout::plan::Plan;
 use serde::{Deserialize, Serialize};
 
 use super::RolloutError;
+use super::document::Locations;
 use crate::intake::chain::ListedTarget;
 
 /// A rollout's plan, which never changes, and what people and the decision core have made of it.
@@ -32,12 +33,27 @@ pub struct Record {
     pub waves: Vec<WaveRecord>,
     /// What happened, in order.
     pub history: Vec<Entry>,
+    /// Whether it is over and nothing is left to do.
+    #[serde(default)]
+    pub settled: bool,
+    /// How many entries of the history are in the audit log already.
+    #[serde(default)]
+    pub audited: usize,
+    /// Up to which entry the audit log was searched for them.
+    #[serde(default)]
+    pub audit_position: u64,
+    /// Where devices find files, when that isn't the local endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locations: Option<Locations>,
 }
 
 /// What is kept of a wave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaveRecord {
+    /// Whether somebody began to make the job of this attempt.
+    #[serde(default)]
+    pub claimed: bool,
     /// Whether the job of this attempt was made.
     pub created: bool,
     /// A wave that turned out to have no devices: there is no job to make.
@@ -50,6 +66,13 @@ pub struct WaveRecord {
     pub gate_held_since: Option<u64>,
     /// Whether somebody approved the step to the next wave.
     pub approved: bool,
+    /// Whether this rollout is about to cancel that job: on record before the call, so that a reconciler which died in
+    /// between isn't taken for somebody else's hand.
+    #[serde(default)]
+    pub cancelling: bool,
+    /// When the job of this attempt was made, in seconds since the Unix epoch.
+    #[serde(default)]
+    pub began_at: u64,
 }
 
 /// Something that happened.
@@ -59,6 +82,12 @@ pub struct Entry {
     pub at: u64,
     /// What, in a sentence.
     pub what: String,
+    /// Who did it.
+    #[serde(default)]
+    pub by: String,
+    /// The jobs, groups and things that it touched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
 }
 
 impl Record {
@@ -86,7 +115,7 @@ impl Record {
     }
 
     /// Appends to the history.
-    pub fn note(&mut self, at: u64, what: impl Into<String>) {
-        self.history.push(Entry { at, what: what.into() });
+    pub fn note(&mut self, at: u64, by: &str, what: impl Into<String>, targets: Vec<String>) {
+        self.history.push(Entry { at, what: what.into(), by: by.to_owned(), targets });
     }
 }

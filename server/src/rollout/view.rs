@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealift_jobs::{ExecutionStatus, GroupName, JobId, StatusDetails, ThingName, details};
+use sealift_jobs::{ExecutionStatus, GroupName, JobId, ThingName, details};
+use sealift_rollout::explain::Explanation;
 use sealift_rollout::observed::{Outcome, Standing};
 use serde::{Deserialize, Serialize};
 
 use super::proof::Proven;
 use super::record::Entry;
-use crate::intake::chain::ListedTarget;
-use crate::service::JobProgress;
+use crate::intake::chain::{ListedPayload, ListedTarget};
+use crate::service::{ExecutionView, JobProgress};
 
 /// Where a rollout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,8 +102,24 @@ pub struct Status {
     pub proven: u64,
     /// Devices whose job state and proven state disagree.
     pub differences: u64,
-    /// Each device.
+    /// Each device, up to 10,000.
     pub devices: Vec<DeviceStatus>,
+    /// Devices that are counted but not listed.
+    #[serde(default)]
+    pub left_out: u64,
+}
+
+/// Why a device gets the update in which wave and how, or what keeps it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The wave.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+    /// The payload that it would take, as far as can be told from here.
+    pub payload: Option<ListedPayload>,
+    /// Why that one, or why none.
+    pub payload_why: String,
 }
 
 /// One device of a rollout.
@@ -130,25 +147,18 @@ pub struct DeviceStatus {
 
 impl DeviceStatus {
     /// One execution, and what of it is proven.
-    pub(super) fn new(
-        thing: ThingName,
-        job: JobId,
-        execution: u64,
-        status: ExecutionStatus,
-        proven: Proven,
-        said: &StatusDetails,
-    ) -> Self {
-        let detail = |key| said.value(key).map(str::to_owned);
+    pub(super) fn new(execution: ExecutionView, proven: Proven) -> Self {
+        let detail = |key| execution.details.value(key).map(str::to_owned);
         DeviceStatus {
-            thing,
-            job,
-            execution,
-            status,
-            differs: proven.differs(status),
+            differs: proven.differs(execution.status),
             proven,
             code: detail(details::CODE),
             reason: detail(details::REASON),
             step: detail(details::STEP),
+            thing: execution.thing,
+            job: execution.job,
+            execution: execution.number,
+            status: execution.status,
         }
     }
 }

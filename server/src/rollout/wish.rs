@@ -62,7 +62,15 @@ impl NewRollout {
             wave.timeout = Span { seconds: minutes.saturating_mul(60) };
         }
         let (product, version) = (target.product.clone(), target.version.clone());
-        let plan = Plan { product, version, seed: None, window: None, start: None, waves: vec![wave] };
+        let plan = Plan {
+            product,
+            version,
+            seed: None,
+            window: None,
+            start: None,
+            metered_groups: Vec::new(),
+            waves: vec![wave],
+        };
         plan.check()?;
         Ok(plan)
     }

@@ -1,11 +1,11 @@
 //! The job service of the local server: its own Jobs machine.
 
-use sealift_jobs::{ErrorCode, GroupName, JobId, ThingName};
+use sealift_jobs::{ErrorCode, ExecutionStatus, GroupName, JobId, ThingName};
 
-use super::{ExecutionView, JobProgress, JobService, NewJob, ServiceError, ThingFacts};
+use super::{ExecutionPage, ExecutionView, JobProgress, JobService, NewJob, ServiceError, ThingFacts};
 use crate::engine::Engine;
 use crate::jobs::{CancelJob, CreateJob, Failure, JobOverview, Request, Response};
-use crate::ledger::{PAGE_MAX, RetryBudget};
+use crate::ledger::{Execution, PAGE_MAX, RetryBudget};
 use crate::registry;
 
 /// The Jobs machine behind an [`Engine`].
@@ -30,6 +30,17 @@ fn failed(failure: Failure) -> ServiceError {
 fn progress(overview: JobOverview) -> JobProgress {
     let JobOverview { job, counts } = overview;
     JobProgress { id: job.id, status: job.status, counts, created_at: job.created_at, comment: job.comment }
+}
+
+fn view(execution: Execution) -> ExecutionView {
+    ExecutionView {
+        thing: execution.thing,
+        job: execution.job,
+        number: execution.number,
+        status: execution.status,
+        details: execution.details,
+        updated_at: execution.updated_at,
+    }
 }
 
 impl LocalJobs {
@@ -87,26 +98,36 @@ impl JobService for LocalJobs {
         }
     }
 
-    async fn executions(&self, id: &JobId, after: Option<&str>) -> Result<Vec<ExecutionView>, ServiceError> {
-        let after = after.map(str::to_owned);
+    async fn executions(
+        &self,
+        id: &JobId,
+        status: Option<ExecutionStatus>,
+        token: Option<&str>,
+    ) -> Result<ExecutionPage, ServiceError> {
+        let after = token.map(str::to_owned);
         match self.0.jobs(Request::Executions { job: id.clone(), after, limit: PAGE_MAX }).await {
-            Ok(Response::Executions(executions)) => Ok(executions
-                .into_iter()
-                .map(|e| ExecutionView {
-                    thing: e.thing,
-                    job: e.job,
-                    number: e.number,
-                    status: e.status,
-                    details: e.details,
-                    updated_at: e.updated_at,
-                })
-                .collect()),
-            Ok(_) => Ok(Vec::new()),
+            Ok(Response::Executions(executions)) => {
+                let next = executions.last().map(|last| last.thing.to_string());
+                let wanted = executions.into_iter().filter(|e| status.is_none_or(|status| status == e.status));
+                Ok(ExecutionPage { executions: wanted.map(view).collect(), next })
+            }
+            Ok(_) => Ok(ExecutionPage { executions: Vec::new(), next: None }),
             Err(failure) => Err(failed(failure)),
         }
     }
 
-    async fn group_size(&self, group: &GroupName) -> Result<Option<u64>, ServiceError> {
+    async fn newest_success(&self, thing: &ThingName) -> Result<Option<ExecutionView>, ServiceError> {
+        match self.0.jobs(Request::ExecutionsOn { thing: thing.clone(), limit: PAGE_MAX }).await {
+            Ok(Response::Executions(executions)) => {
+                let succeeded = executions.into_iter().filter(|e| e.status == ExecutionStatus::Succeeded);
+                Ok(succeeded.max_by_key(|e| e.updated_at).map(view))
+            }
+            Ok(_) => Ok(None),
+            Err(failure) => Err(failed(failure)),
+        }
+    }
+
+    async fn group_size(&self, group: &GroupName, _: u64) -> Result<Option<u64>, ServiceError> {
         match self.registry(registry::Request::Groups).await? {
             Some(registry::Response::Groups(groups)) => {
                 Ok(groups.into_iter().find(|g| g.name == *group).map(|g| g.things))
@@ -115,13 +136,17 @@ impl JobService for LocalJobs {
         }
     }
 
+    async fn report_key(&self, thing: &ThingName) -> Result<Option<[u8; 32]>, ServiceError> {
+        Ok(self.thing(thing).await?.and_then(|facts| facts.report_key))
+    }
+
     async fn thing(&self, thing: &ThingName) -> Result<Option<ThingFacts>, ServiceError> {
         match self.registry(registry::Request::Thing(thing.clone())).await? {
             Some(registry::Response::Thing(thing)) => {
                 let mut key = [0; 32];
                 let report_key = hex::decode_to_slice(&thing.report_key, &mut key).is_ok().then_some(key);
                 let groups = thing.groups.into_iter().collect();
-                Ok(Some(ThingFacts { name: thing.name, product: thing.product, report_key, groups }))
+                Ok(Some(ThingFacts { name: thing.name, product: thing.product, report_key, groups, decoder_ram: None }))
             }
             _ => Ok(None),
         }

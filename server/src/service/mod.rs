@@ -30,6 +30,8 @@ pub struct NewJob {
     pub retries: u32,
     /// How fast devices are told. AWS paces; the local machine, whose devices ask by themselves, tells all at once.
     pub rate: Rate,
+    /// The role in whose name AWS IoT presigns the payloads' URLs; the local machine presigns nothing.
+    pub presign_role: Option<String>,
 }
 
 /// A job and how far it is.
@@ -86,6 +88,15 @@ pub struct ExecutionView {
     pub updated_at: u64,
 }
 
+/// Some executions of a job, and how to ask for more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionPage {
+    /// The newest execution of each thing of this page. A page may be empty and not the last.
+    pub executions: Vec<ExecutionView>,
+    /// Asks for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// What a rollout needs to know of a thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThingFacts {
@@ -97,6 +108,8 @@ pub struct ThingFacts {
     pub report_key: Option<[u8; 32]>,
     /// Its groups.
     pub groups: Vec<GroupName>,
+    /// RAM that its decoder has, in bytes, where that is known.
+    pub decoder_ram: Option<u64>,
 }
 
 /// Why the service didn't do it.
@@ -134,25 +147,46 @@ pub trait JobService: Send + Sync + 'static {
     /// [`ServiceError`].
     fn cancel(&self, id: &JobId, force: bool, comment: &str) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
-    /// A job's newest executions in the order of things' names, after `after`.
+    /// A job's executions, those in `status` alone if one is given, page by page: each thing once, with its newest. The
+    /// first page without a token, each further one with that of the page before.
     ///
     /// # Errors
     /// [`ServiceError`].
     fn executions(
         &self,
         id: &JobId,
-        after: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<ExecutionView>, ServiceError>> + Send;
+        status: Option<ExecutionStatus>,
+        token: Option<&str>,
+    ) -> impl Future<Output = Result<ExecutionPage, ServiceError>> + Send;
 
-    /// Number of things in a group; `None` when there is no such group.
+    /// The newest execution of any job that succeeded on a thing.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    fn newest_success(
+        &self,
+        thing: &ThingName,
+    ) -> impl Future<Output = Result<Option<ExecutionView>, ServiceError>> + Send;
+
+    /// Number of things in a group, counted up to `at_most` and page by page; `None` when there is no such group.
     ///
     /// # Errors
     /// [`ServiceError::Unavailable`].
-    fn group_size(&self, group: &GroupName) -> impl Future<Output = Result<Option<u64>, ServiceError>> + Send;
+    fn group_size(
+        &self,
+        group: &GroupName,
+        at_most: u64,
+    ) -> impl Future<Output = Result<Option<u64>, ServiceError>> + Send;
 
     /// A thing; `None` when there is none.
     ///
     /// # Errors
     /// [`ServiceError::Unavailable`].
     fn thing(&self, thing: &ThingName) -> impl Future<Output = Result<Option<ThingFacts>, ServiceError>> + Send;
+
+    /// The Ed25519 public key of a thing's reports; `None` when there is no thing or no key.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unavailable`].
+    fn report_key(&self, thing: &ThingName) -> impl Future<Output = Result<Option<[u8; 32]>, ServiceError>> + Send;
 }

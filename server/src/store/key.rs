@@ -11,6 +11,8 @@ pub const METADATA: &str = "metadata";
 pub const PAYLOADS: &str = "payloads";
 /// Folder of rollouts.
 pub const ROLLOUTS: &str = "rollouts";
+/// Folder of the audit log.
+pub const AUDIT: &str = "audit";
 /// The one metadata file that is replaced.
 pub const TIMESTAMP: &str = "timestamp";
 

@@ -16,7 +16,7 @@ use futures_util::stream::BoxStream;
 use sealift_jobs::Digest;
 use sha2::{Digest as _, Sha256};
 
-pub use key::{Key, KeyError, METADATA, PAYLOADS, ROLLOUTS, TIMESTAMP};
+pub use key::{AUDIT, Key, KeyError, METADATA, PAYLOADS, ROLLOUTS, TIMESTAMP};
 pub use local::LocalStore;
 
 /// Why a store didn't do it.

@@ -91,8 +91,8 @@ async fn iot_carries_jobs_and_makes_none_twice() {
     let facts = jobs.thing(&"t-1".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((facts.product.as_str(), facts.report_key), ("thermostat", Some([0xab; 32])));
     assert!(jobs.thing(&"t-2".parse().unwrap()).await.unwrap().is_none());
-    assert_eq!(jobs.group_size(&"canary".parse().unwrap()).await.unwrap(), Some(1));
-    assert_eq!(jobs.group_size(&"nobody".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(jobs.group_size(&"canary".parse().unwrap(), 10).await.unwrap(), Some(1));
+    assert_eq!(jobs.group_size(&"nobody".parse().unwrap(), 10).await.unwrap(), None);
 
     let job = NewJob {
         id: "sl-test-w1".parse().unwrap(),
@@ -103,15 +103,18 @@ async fn iot_carries_jobs_and_makes_none_twice() {
         timeout_minutes: Some(60),
         retries: 2,
         rate: sealift_rollout::plan::Rate::Constant(100),
+        presign_role: Some("arn:aws:iam::123456789012:role/presign".to_owned()),
     };
     assert!(jobs.job(&job.id).await.unwrap().is_none());
     assert!(jobs.create(&job).await.unwrap());
     assert!(!jobs.create(&NewJob { document: r#"{"sealift":2}"#.to_owned(), ..job.clone() }).await.unwrap());
     let progress = jobs.job(&job.id).await.unwrap().unwrap();
     assert_eq!(progress.status, JobStatus::InProgress);
-    let executions = jobs.executions(&job.id, None).await.unwrap();
+    let executions = jobs.executions(&job.id, None, None).await.unwrap().executions;
     assert!(executions.iter().any(|view| view.thing.as_str() == "t-1" && view.status == ExecutionStatus::Queued));
-    assert!(jobs.executions(&job.id, Some("t-1")).await.unwrap().is_empty());
+    let succeeded = jobs.executions(&job.id, Some(ExecutionStatus::Succeeded), None).await.unwrap();
+    assert!(succeeded.executions.is_empty());
+    assert_eq!(jobs.newest_success(&"t-1".parse().unwrap()).await.unwrap(), None);
     jobs.cancel(&job.id, false, "enough").await.unwrap();
     assert_eq!(jobs.job(&job.id).await.unwrap().unwrap().status, JobStatus::Canceled);
     jobs.cancel(&job.id, false, "again").await.unwrap();

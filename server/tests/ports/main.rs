@@ -1,12 +1,19 @@
-//! The AWS adapters, held to the behaviour that the local ones show, against S3 and AWS IoT as the emulator moto serves
-//! them. (`cargo test -p sealift-server --features aws --test ports`; without the feature there is nothing here to run.)
+//! The AWS adapters and the binary on top of them, against S3 and AWS IoT as the emulator moto serves them, and S3 as
+//! LocalStack does. (`cargo test -p sealift-server --features aws --test ports`; without the feature there is nothing here
+//! to run.) Both emulators are installed from PyPI into `target/` when they are missing.
 //!
-//! What moto can't show: signatures and permissions (it checks neither), races (its conditional writes are not atomic, so
-//! of racing publishers several win), which parts an upload has (its answer to ListParts is not AWS's), throttling, fan-out of jobs to the members of groups, that a job id is not taken
-//! twice (it replaces the job in silence), and whatever devices do (it has no jobs data plane).
+//! `server/AWS.md` lists what each emulator can't show.
 #![cfg(feature = "aws")]
+#![allow(missing_docs, unreachable_pub, dead_code, reason = "tests")]
 
 mod cloud;
+#[path = "../../../verifier/tests/fleet/mod.rs"]
+mod fleet;
 mod moto;
+mod proxy;
+#[path = "../server/release.rs"]
+mod release;
+mod rollouts;
 #[path = "../server/store_suite.rs"]
 mod store_suite;
+mod world;

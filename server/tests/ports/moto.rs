@@ -24,7 +24,7 @@ impl Drop for Moto {
 }
 
 /// The environment's Python, made once per test run.
-fn python() -> &'static Path {
+pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto-venv");
@@ -39,7 +39,7 @@ fn python() -> &'static Path {
     })
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let status =
         command.status().unwrap_or_else(|error| panic!("{command:?}: {error}; install python3 and python3-venv"));
     assert!(status.success(), "{command:?} failed: {status}");
@@ -47,10 +47,19 @@ fn run(command: &mut Command) {
 
 impl Moto {
     pub(crate) fn start() -> Self {
+        Self::run(|port| vec!["-m".into(), "moto.server".into(), "-H".into(), "127.0.0.1".into(), "-p".into(), port])
+    }
+
+    /// moto with devices, and with what AWS IoT does and it doesn't (`tests/python/moto_fleet.py`).
+    pub(crate) fn start_fleet() -> Self {
+        Self::run(|port| vec![concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/moto_fleet.py").into(), port])
+    }
+
+    fn run(arguments: impl Fn(String) -> Vec<String>) -> Self {
         // The port is free now; nobody else on this machine asks for it in the next second.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Command::new(python())
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .args(arguments(port.to_string()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -19,6 +19,7 @@ pub async fn all<J: JobService, F: Future<Output = ()>>(jobs: &J, end: impl Fn(&
         timeout_minutes: Some(60),
         retries: 0,
         rate: sealift_rollout::plan::Rate::Constant(500),
+        presign_role: None,
     };
     let id = |id: &str| id.parse().unwrap();
     // Made once, however often it is asked for.
@@ -29,11 +30,18 @@ pub async fn all<J: JobService, F: Future<Output = ()>>(jobs: &J, end: impl Fn(&
     assert_eq!((seen.status, seen.total(), seen.count(ExecutionStatus::Queued)), (JobStatus::InProgress, 2, 2));
     // Executions in the order of names.
     end("dev-b", "one").await;
-    let listed = jobs.executions(&id("one"), None).await.unwrap();
+    let page = jobs.executions(&id("one"), None, None).await.unwrap();
+    let listed = &page.executions;
     let found: Vec<_> = listed.iter().map(|e| (e.thing.as_str(), e.status, e.number)).collect();
     assert_eq!(found, [("dev-a", ExecutionStatus::Queued, 1), ("dev-b", ExecutionStatus::Succeeded, 1)]);
-    assert_eq!(jobs.executions(&id("one"), Some("dev-a")).await.unwrap().len(), 1);
-    assert_eq!(jobs.executions(&id("one"), Some("dev-b")).await.unwrap(), []);
+    let succeeded = jobs.executions(&id("one"), Some(ExecutionStatus::Succeeded), None).await.unwrap();
+    assert_eq!(succeeded.executions, listed[1..]);
+    if let Some(next) = page.next {
+        assert_eq!(jobs.executions(&id("one"), None, Some(&next)).await.unwrap().executions, []);
+    }
+    let newest = jobs.newest_success(&"dev-b".parse().unwrap()).await.unwrap();
+    assert_eq!(newest.as_ref(), Some(&listed[1]));
+    assert_eq!(jobs.newest_success(&"dev-a".parse().unwrap()).await.unwrap(), None);
     // Cancelled once or twice, it is cancelled.
     jobs.cancel(&id("one"), false, "enough").await.unwrap();
     jobs.cancel(&id("one"), true, "enough").await.unwrap();
@@ -49,12 +57,14 @@ pub async fn all<J: JobService, F: Future<Output = ()>>(jobs: &J, end: impl Fn(&
     let nowhere = NewJob { groups: ["nobody".parse().unwrap()].into(), ..new("three") };
     assert!(matches!(jobs.create(&nowhere).await, Err(ServiceError::NotFound(_))));
     assert!(matches!(jobs.cancel(&id("none"), false, "").await, Err(ServiceError::NotFound(_))));
-    assert_eq!(jobs.group_size(&"canary".parse().unwrap()).await.unwrap(), Some(2));
-    assert_eq!(jobs.group_size(&"empty".parse().unwrap()).await.unwrap(), Some(0));
-    assert_eq!(jobs.group_size(&"nobody".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(jobs.group_size(&"canary".parse().unwrap(), 10).await.unwrap(), Some(2));
+    assert_eq!(jobs.group_size(&"empty".parse().unwrap(), 10).await.unwrap(), Some(0));
+    assert_eq!(jobs.group_size(&"nobody".parse().unwrap(), 10).await.unwrap(), None);
     let thing = jobs.thing(&"dev-a".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((thing.product.as_str(), thing.report_key), ("thermostat", Some([7; 32])));
     assert_eq!(jobs.thing(&"dev-z".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(jobs.report_key(&"dev-a".parse().unwrap()).await.unwrap(), Some([7; 32]));
+    assert_eq!(jobs.report_key(&"dev-z".parse().unwrap()).await.unwrap(), None);
 }
 
 async fn enrol(engine: &Engine, name: &str) {

@@ -7,7 +7,7 @@ use sealift_rollout::plan::Plan;
 use sealift_rollout::simulate::{Fleet, Prices, Simulation, chart, simulate};
 use serde::de::DeserializeOwned;
 
-use super::{BAD_FILE, FAILED, Failure, USAGE, output};
+use crate::cli::{BAD_FILE, FAILED, Failure, USAGE, output};
 use crate::engine::system_clock;
 
 /// Play a plan through against a modelled fleet, with the very decisions the server would take.
@@ -25,7 +25,7 @@ A fleet file sets what the flags don't; all of it may be left out (the values ar
   failure-share = 0.01       rejection-share = 0.0      install-minutes = 3.0
   lost-share = 0.0           unproven-share = 0.0       seed = 1
   groups = { lab = 20 }")]
-pub(super) struct Simulate {
+pub(in crate::cli) struct Simulate {
     /// The plan file.
     plan: PathBuf,
     /// The fleet, as a TOML file.
