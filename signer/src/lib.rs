@@ -4,6 +4,7 @@
 //! * [`project`]: `sealift.toml`, who signs what and for how long, and the rules of custody.
 //! * [`authority`], [`release`], [`publish`]: what root, targets and releases say, and how the next state is signed.
 //! * [`delta`]: the matcher and encoder of deltas.
+//! * [`doctor`]: what will hurt a project later.
 //! * [`repository`]: the directory that holds it, written so that it is never seen half done.
 //! * [`tuf`]: the same state as a standard TUF repository.
 //! * [`commands`]: the command line, one subcommand a file.
@@ -14,6 +15,7 @@ pub mod bundle;
 pub mod clock;
 pub mod commands;
 pub mod delta;
+pub mod doctor;
 pub mod error;
 pub mod image;
 pub mod input;

@@ -14,6 +14,13 @@ pub enum Report {
         /// For programs.
         json: Value,
     },
+    /// The same of something that was found wanting: printed alike, and the exit code says refused.
+    Wanting {
+        /// For people.
+        text: String,
+        /// For programs.
+        json: Value,
+    },
     /// Bytes that were asked for on standard output.
     Raw(Vec<u8>),
 }
@@ -24,13 +31,23 @@ impl Report {
         Report::Facts { text: text.into(), json }
     }
 
+    /// The process's exit code.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Report::Wanting { .. } => 3,
+            Report::Facts { .. } | Report::Raw(_) => 0,
+        }
+    }
+
     /// Writes it to standard output.
     pub fn print(&self, json: bool) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         match self {
             Report::Raw(bytes) => out.write_all(bytes)?,
-            Report::Facts { json: facts, .. } if json => writeln!(out, "{facts:#}")?,
-            Report::Facts { text, .. } => writeln!(out, "{}", text.trim_end())?,
+            Report::Facts { json: facts, .. } | Report::Wanting { json: facts, .. } if json => {
+                writeln!(out, "{facts:#}")?
+            }
+            Report::Facts { text, .. } | Report::Wanting { text, .. } => writeln!(out, "{}", text.trim_end())?,
         }
         out.flush()
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sealift_manifests::{DelegatedMeta, Header, List, Meta, Role, Snapshot, Timestamp, sha256};
 
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::repository::{Files, Transaction};
@@ -67,7 +68,10 @@ pub fn publish(
     };
     let (old_snapshot, old_timestamp) = match next.timestamp.is_empty() {
         true => (0, 0),
-        false => (next.snapshot()?.header.version, next.timestamp()?.header.version),
+        false => {
+            clock::check_against(next.timestamp()?.issued, now)?;
+            (next.snapshot()?.header.version, next.timestamp()?.header.version)
+        }
     };
 
     // Everything is signed before anything is written: a missing key or an oversized file changes nothing.

@@ -313,7 +313,8 @@ fn python_tuf(project: &Project, state: &Path, names: &[String]) -> Output {
 fn fresh() -> Project {
     let project = repository();
     for arguments in [&["root", "apply", "--renew"][..], &["renew", "--snapshot", "--product", "thermostat"]] {
-        assert!(support::sealift_in(project.path(), arguments).code == 0);
+        // Whenever this test runs, it is long after the signatures of the others.
+        assert!(support::sealift_in(project.path(), &[arguments, &["--trust-clock"]].concat()).code == 0);
     }
     project
 }
@@ -365,7 +366,7 @@ fn python_tuf_downloads_every_target_and_refuses_what_was_altered() {
 #[test]
 fn python_tuf_that_knew_the_old_root_follows_to_the_new_one() {
     let project = Project::new();
-    let now = |arguments: &[&str]| support::sealift_in(project.path(), arguments).ok();
+    let now = |arguments: &[&str]| support::sealift_in(project.path(), &[arguments, &["--trust-clock"]].concat()).ok();
     project.write("image.bin", firmware(8_000, 1));
     now(&["root", "apply", "--renew"]);
     let release = ["release", "create", "--product", "thermostat", "--security-counter", "1", "--image", "image.bin"];
@@ -397,6 +398,20 @@ fn the_host_encoding_is_verified_by_the_devices_own_trust_machine() {
     assert_eq!(report["roles"][0]["version"], 2);
     assert!(!report["targets"].as_array().unwrap().is_empty());
     assert_eq!(report["unreachable"], json!([]));
+
+    // One role file, where it lies: it counts if the repository's timestamp leads to it.
+    let role = |name: &str| {
+        let file = format!("repository/tuf/metadata/{name}");
+        project.run(&["verify", &file, "--root", "repository/tuf/metadata/1.root.json"])
+    };
+    for name in ["1.root.json", "2.root.json", "timestamp.json", "2.thermostat.json"] {
+        role(name).ok();
+    }
+    role("1.thermostat.json").fails(3, &["not part of what the repository's timestamp names"]);
+    fs::copy(project.file("repository/tuf/metadata/2.root.json"), project.file("alone.json")).unwrap();
+    project
+        .run(&["verify", "alone.json", "--root", "repository/tuf/metadata/1.root.json"])
+        .fails(4, &["where it lies"]);
 
     // A payload that was swapped, and a role that was: each is found, and the exit code says refused.
     let folder = project.file("repository/tuf/targets");

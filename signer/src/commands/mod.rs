@@ -3,6 +3,7 @@
 mod bundle;
 mod completions;
 mod delta;
+mod doctor;
 mod init;
 mod inspect;
 mod keys;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::keys::secret;
 use crate::output::Report;
@@ -61,6 +63,9 @@ pub struct Global {
     /// Read passphrases and PINs from this open descriptor, one a line, instead of asking on the terminal
     #[arg(long, global = true, value_name = "N", env = "SEALIFT_PASSPHRASE_FD")]
     passphrase_fd: Option<u32>,
+    /// Sign even if this machine's clock is far from the time that the repository states
+    #[arg(long, global = true)]
+    trust_clock: bool,
 }
 
 impl Global {
@@ -100,6 +105,8 @@ enum Command {
     /// Export the root that devices trust, and sign its successor
     #[command(subcommand)]
     Root(root::Command),
+    /// Look for what will hurt: expiries, thresholds, keys and files that are not as they should be
+    Doctor(doctor::Options),
     /// Export update bundles and install files
     #[command(subcommand)]
     Bundle(bundle::Command),
@@ -121,10 +128,13 @@ pub fn main() -> ExitCode {
     if let Some(descriptor) = cli.global.passphrase_fd {
         secret::read_from(descriptor);
     }
+    if cli.global.trust_clock {
+        clock::trust();
+    }
     let outcome = run(cli);
     secret::forget();
-    match outcome.and_then(|report| print(&report, json)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match outcome.and_then(|report| print(&report, json).map(|()| report.exit_code())) {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error, json);
             ExitCode::from(error.exit_code())
@@ -140,6 +150,7 @@ fn run(cli: Cli) -> Result<Report> {
         Command::Release(command) => release::run(global, command),
         Command::Renew(options) => renew::run(global, options),
         Command::Root(command) => root::run(global, command),
+        Command::Doctor(options) => doctor::run(global, &options),
         Command::Bundle(command) => bundle::run(global, command),
         Command::Delta(command) => delta::run(global, command),
         Command::Verify(options) => verify::run(global, options),

@@ -26,6 +26,7 @@ Examples:
   sealift verify thermostat-1.1.0.sealift --root root.cbor
   sealift verify repository/metadata/2.root --root root.cbor
   sealift verify repository --root repository/tuf/metadata/1.root.json
+  sealift verify repository/tuf/metadata/2.thermostat.json --root repository/tuf/metadata/1.root.json
 
 The trusted root is the one that devices were provisioned with (`sealift root export --format cbor --version 1`). The
 checks are the device's own; floors, which only a device has, are left out. Exit code 3 means refused, with its code.";
@@ -53,7 +54,7 @@ pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
         eprintln!("warning: --development accepts keys that everybody has");
     }
     let policy = if global.development { Policy::development() } else { Policy::production() };
-    let time = if options.no_clock { Time::Unknown } else { Time::AtLeast(clock::signing_time()?) };
+    let time = if options.no_clock { Time::Unknown } else { Time::AtLeast(clock::judging_time()?) };
     let root = input::read(&options.root, "trusted root", MAX_HOST_ROOT, "export it with `sealift root export`")?;
     if root.trim_ascii_start().starts_with(b"{") {
         return host(&options, &root, policy, time);
@@ -116,7 +117,11 @@ fn check_trusted(files: &Files, trusted: &[u8]) -> Result<()> {
 #[cfg(feature = "tuf-json")]
 fn host(options: &Options, root: &[u8], policy: Policy, time: Time) -> Result<Report> {
     let inner = options.path.join("tuf");
-    let dir = if inner.join("metadata").is_dir() { inner } else { options.path.clone() };
+    let dir = match options.path.is_file() {
+        true => return host_role(options, root, policy, time),
+        false if inner.join("metadata").is_dir() => inner,
+        false => options.path.clone(),
+    };
     if !dir.join("metadata").is_dir() {
         let remedy = "with a root in JSON, name the folder that holds `metadata` and `targets`";
         return Err(Error::input(&options.path, "no TUF repository: it has no folder `metadata`", remedy));
@@ -136,6 +141,41 @@ fn host(options: &Options, root: &[u8], policy: Policy, time: Time) -> Result<Re
         "targets": report.targets, "unreachable": report.unreachable,
     });
     Ok(Report::new(words, facts))
+}
+
+/// One role file in JSON: alone it proves little, so the repository that it lies in is verified, and has to name it.
+#[cfg(feature = "tuf-json")]
+fn host_role(options: &Options, root: &[u8], policy: Policy, time: Time) -> Result<Report> {
+    let path = &options.path;
+    let folder = path.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "metadata"));
+    let (Some(dir), Some(name)) = (folder.and_then(Path::parent), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Err(Error::input(
+            path,
+            "a role in JSON is verified where it lies, in the folder `metadata` of its repository",
+            "name the file there, or the repository",
+        ));
+    };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let report = crate::tuf::verify(dir, root, policy, time)?;
+    let stem = name.strip_suffix(".json").unwrap_or(name);
+    let (version, role) = match stem.split_once('.').map(|(version, role)| (version.parse::<u64>(), role)) {
+        Some((Ok(version), role)) => (Some(version), role),
+        _ => (None, stem),
+    };
+    let found = report.roles.iter().find(|found| found.name == role);
+    // Every root up to the newest was counted on the way to it.
+    let counts = found.is_some_and(|found| {
+        version.is_none_or(|version| version == found.version || (role == "root" && version <= found.version))
+    });
+    if !counts {
+        return Err(Error::refused(
+            format!("{}: not part of what the repository's timestamp names", path.display()),
+            "it is an older version, or a file that nobody refers to",
+        ));
+    }
+    let words = format!("{}: {role} verified: the repository's timestamp names it", path.display());
+    Ok(Report::new(words, json!({"verified": true, "kind": "tuf role file", "role": role, "version": version})))
 }
 
 #[cfg(not(feature = "tuf-json"))]

@@ -235,8 +235,8 @@ impl Project {
         names.iter().filter_map(|name| self.keys.get(name).map(|key| (name.as_str(), key)))
     }
 
-    /// Every list of signers with the place it stands at.
-    fn signers(&self) -> Vec<(String, &[String], u64)> {
+    /// Every list of signers with the place it stands at, and its threshold.
+    pub fn signers(&self) -> Vec<(String, &[String], u64)> {
         let top = Role::ALL.map(|role| (format!("roles.{role}"), &self.role(role).keys[..], self.role(role).threshold));
         let delegated = self.delegations.iter();
         let delegated = delegated.map(|(name, it)| (format!("delegations.{name}"), &it.keys[..], it.threshold));
