@@ -388,3 +388,69 @@ fn every_command_of_the_page_for_ci_is_understood() {
     }
     assert!(seen >= 4, "{seen} commands were found");
 }
+
+/// CI has its product's key and nothing else; the online keys are elsewhere, and publish.
+#[test]
+fn ci_signs_with_its_delegated_key_alone_and_the_online_keys_publish() {
+    let project = Project::new();
+    let image = firmware(20_000, 1);
+    project.write("image.bin", &image);
+    project.write("sbom.json", r#"{"bomFormat": "CycloneDX", "specVersion": "1.6"}"#);
+    let away = |keys: &[&str]| {
+        for key in keys {
+            fs::rename(project.file(&format!("keys/{key}.pem")), project.file(&format!("{key}.away"))).unwrap();
+        }
+    };
+    let back = |keys: &[&str]| {
+        for key in keys {
+            fs::rename(project.file(&format!("{key}.away")), project.file(&format!("keys/{key}.pem"))).unwrap();
+        }
+    };
+    away(&["root-1", "targets-1", "snapshot-1", "timestamp-1"]);
+    project.run(&create("1.0.0", "1", &[])).fails(4, &["keys of snapshot"]);
+    let staged = project.run(&create("1.0.0", "1", &["--stage", "--sbom", "sbom.json", "--json"])).ok().json();
+    assert_eq!(
+        (&staged["release"]["staged"], &staged["releases"]),
+        (&json!(true), &json!([])),
+        "nothing is public yet"
+    );
+    project.run(&create("1.0.0", "1", &["--stage"])).fails(3, &["1.0.0 is listed already"]);
+    let mut next = image.clone();
+    next[100..200].fill(3);
+    project.write("image.bin", &next);
+    let second = project.run(&create("1.1.0", "1", &["--stage", "--json"])).ok().json();
+    assert_eq!(second["release"]["payloads"][0]["from"], "1.0.0", "a delta from what was staged before");
+    let forged = fs::read_to_string(project.file("repository/staged/thermostat.json")).unwrap();
+
+    away(&["release-1"]);
+    back(&["snapshot-1", "timestamp-1"]);
+    // Someone else's hand in it: what the team did not sign is published by nobody.
+    let payload = forged.split('"').skip_while(|part| *part != "payload").nth(2).unwrap();
+    let altered = payload.replacen(&hex::encode("1.1.0".as_bytes()), "", 1);
+    assert_eq!(altered, payload, "versions are numbers");
+    let altered = payload.replacen(&hex::encode("board-b"), &hex::encode("board-z"), 1);
+    assert_ne!(altered, payload);
+    project.write("repository/staged/thermostat.json", forged.replace(payload, &altered));
+    let before = project.repository();
+    project.run(&["renew", "--snapshot"]).fails(3, &["SL-201", "0 of the 1 signatures"]);
+    assert!(project.repository() == before);
+    project.write("repository/staged/thermostat.json", "{}");
+    project.run(&["renew", "--snapshot"]).fails(4, &["staged/thermostat.json"]);
+    project.write("repository/staged/thermostat.json", &forged);
+
+    let plain = project.run(&["renew", "--json"]).ok().json();
+    assert_eq!((&plain["published"], &plain["releases"]), (&json!([]), &json!([])), "only a new snapshot publishes");
+    let published = project.run(&["renew", "--snapshot", "--json"]).ok().json();
+    assert_eq!(published["published"], json!(["thermostat"]));
+    let versions: Vec<_> = published["releases"].as_array().unwrap().iter().map(|it| it["version"].clone()).collect();
+    assert_eq!(versions, ["1.0.0", "1.1.0"]);
+    assert!(!project.file("repository/staged/thermostat.json").exists());
+    project.run(&["root", "export", "--format", "cbor", "--out", "root"]).ok();
+    project.run(&["verify", "repository", "--root", "root"]).ok();
+    #[cfg(feature = "tuf-json")]
+    project.run(&["verify", "repository", "--root", "repository/tuf/metadata/1.root.json"]).ok();
+    // What is old by now is passed by.
+    project.write("repository/staged/thermostat.json", &forged);
+    let again = project.run(&["renew", "--snapshot", "--json"]).ok().json();
+    assert_eq!(again["published"], json!([]));
+}

@@ -44,6 +44,9 @@ Examples:
     sealift release create --product thermostat --version 1.1.1 --security-counter 2 --image build/firmware.hex \\
       --from 1.0.0 --from archive/1.0.3.bin --hardware board-b
 
+In a CI that has its product's key and no other (whoever has the online keys runs `sealift renew --snapshot`):
+    sealift release create --product thermostat --version 1.2.0 --security-counter 2 --image build/firmware.elf --stage
+
 Versions and expiries of the metadata are set by sealift.toml, never typed. With SOURCE_DATE_EPOCH set, the same input
 and the same repository give the same bytes.";
 
@@ -78,6 +81,9 @@ pub(super) struct Reissue {
     /// Make no deltas
     #[arg(long)]
     no_deltas: bool,
+    /// Sign with the product's keys alone; the next `sealift renew --snapshot`, elsewhere, publishes it
+    #[arg(long)]
+    stage: bool,
 }
 
 /// Options of `release create`.
@@ -111,6 +117,9 @@ pub(super) struct Create {
     /// Make no deltas
     #[arg(long)]
     no_deltas: bool,
+    /// Sign with the product's keys alone; the next `sealift renew --snapshot`, elsewhere, publishes it
+    #[arg(long)]
+    stage: bool,
     /// What a device must run before it may take this release
     #[arg(long, value_name = "X.Y.Z", value_parser = version)]
     minimum_version: Option<Version>,
@@ -154,6 +163,7 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
                 minimum_version: options.minimum_version,
                 sbom: options.sbom,
                 provenance: options.provenance,
+                stage: options.stage,
                 development: global.development,
             };
             let now = clock::signing_time()?;
@@ -168,6 +178,7 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
                 component: options.component,
                 new_version: options.new_version,
                 from: bases(options.from, options.no_deltas),
+                stage: options.stage,
                 development: global.development,
             };
             let now = clock::signing_time()?;
@@ -189,9 +200,10 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
 /// What became of a release: its product, version and security counter, and the release whose image it brings back.
 fn created_report(named: (&str, Version, u64), reissues: Option<Version>, created: &Created) -> Result<Report> {
     let (product, version, security_counter) = named;
+    let waits = if created.staged { ", staged: `sealift renew --snapshot` publishes it" } else { "" };
     let again = reissues.map(|former| format!(" (the image of {former})")).unwrap_or_default();
     let mut text =
-        format!("{product} {version}{again}: signed by `{}`, target {}\n", created.delegation, created.target);
+        format!("{product} {version}{again}: signed by `{}`, target {}{waits}\n", created.delegation, created.target);
     let size = created.image.bytes.len() as u64;
     // Writing to a String cannot fail.
     let _ = writeln!(text, "  image    {}, sha256 {}", bytes(size), created.image_digest);
@@ -212,7 +224,7 @@ fn created_report(named: (&str, Version, u64), reissues: Option<Version>, create
     facts["release"] = json!({
         "product": product, "version": version.to_string(), "reissues": reissues.map(|former| former.to_string()),
         "security_counter": security_counter, "target": created.target.to_string(),
-        "delegation": created.delegation,
+        "delegation": created.delegation, "staged": created.staged,
         "image": {
             "length": size, "sha256": created.image_digest.to_string(), "format": created.image.format,
             "load_address": created.image.load_address,

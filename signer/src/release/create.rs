@@ -9,7 +9,8 @@ use sealift_manifests::{Digest, Extensions, Image, List, Payload, Role, Target, 
 use super::attachments::{PROVENANCE, bind, read_provenance, read_sbom};
 use super::history::{Base, find_base, releases, stored};
 use super::payloads::{Made, make};
-use super::state::{delegated_payload, delegated_signers, listed, open};
+use super::staged;
+use super::state::{delegated_payload, delegated_signers, listed, open, own_signers};
 use crate::authority::sorted;
 use crate::error::{Error, Result};
 use crate::image::{self, Format};
@@ -42,6 +43,8 @@ pub struct Request {
     pub sbom: Option<PathBuf>,
     /// SLSA provenance.
     pub provenance: Option<PathBuf>,
+    /// Sign with the delegated keys alone; who holds the online keys publishes.
+    pub stage: bool,
     /// Example keys are accepted.
     pub development: bool,
 }
@@ -61,8 +64,10 @@ pub struct Created {
     pub delegation: String,
     /// Former releases that are no longer listed.
     pub dropped: Vec<Version>,
-    /// The repository's new state.
+    /// The repository's new state; as it was when the release is only staged.
     pub files: Files,
+    /// Whether it waits for snapshot and timestamp.
+    pub staged: bool,
 }
 
 /// A release whose files were read.
@@ -77,6 +82,7 @@ pub(super) struct Draft<'d> {
     pub(super) from: Option<&'d [String]>,
     pub(super) sbom: Option<Vec<u8>>,
     pub(super) provenance: Option<Vec<u8>>,
+    pub(super) stage: bool,
     pub(super) development: bool,
 }
 
@@ -111,6 +117,7 @@ pub fn create(project: &Project, request: &Request, now: u64) -> Result<Created>
         from: request.from.as_deref(),
         sbom,
         provenance: provenance.transpose()?,
+        stage: request.stage,
         development: request.development,
     };
     add(project, draft, now)
@@ -121,12 +128,19 @@ pub(super) fn add(project: &Project, draft: Draft<'_>, now: u64) -> Result<Creat
     let (product_id, product) = project.product(draft.product)?;
     let (delegation, _) = project.delegation_of(product_id)?;
     let Draft { component, image, hardware, .. } = draft;
-    let signers = delegated_signers(project, delegation, draft.development)?;
+    let signers = match draft.stage {
+        true => own_signers(project, delegation, draft.development)?,
+        false => delegated_signers(project, delegation, draft.development)?,
+    };
 
     let layout = Layout::new(&project.directory);
     let transaction = Transaction::begin(&layout)?;
     let files = open(project, &layout, draft.development)?;
-    let (mut targets, file_version) = listed(&files, &layout, delegation)?;
+    let staged = staged::read(&layout, &files, delegation)?;
+    let (mut targets, file_version) = match &staged {
+        Some(staged) => staged.listed(&layout)?,
+        None => listed(&files, &layout, delegation)?,
+    };
     let same_line = |target: &Target<'_>| target.product == product_id && target.component == component;
     let image_digest = sha256(&image.bytes);
     check_version(&layout, product_id, component, draft.version, &image_digest, &targets)?;
@@ -176,9 +190,16 @@ pub(super) fn add(project: &Project, draft: Draft<'_>, now: u64) -> Result<Creat
             .collect(),
         ..Changes::default()
     };
-    let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
+    let files = if draft.stage {
+        staged::stage(&transaction, delegation, &changes, &signers)?;
+        files
+    } else {
+        let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
+        staged::clear(&layout, delegation)?;
+        files
+    };
     let delegation = delegation.to_owned();
-    Ok(Created { target: digest, image, image_digest, payloads: made, delegation, dropped, files })
+    Ok(Created { target: digest, image, image_digest, payloads: made, delegation, dropped, files, staged: draft.stage })
 }
 
 fn hardware<'a>(id: &str, product: &'a Product, wanted: &'a [String]) -> Result<Vec<&'a str>> {

@@ -6,6 +6,7 @@ mod create;
 mod history;
 mod payloads;
 mod reissue;
+mod staged;
 mod state;
 
 pub use apply::{Applied, apply};

@@ -22,6 +22,8 @@ pub struct Reissue {
     pub new_version: Option<Version>,
     /// Former images for deltas; see [`super::Request::from`].
     pub from: Option<Vec<String>>,
+    /// Sign with the delegated keys alone; see [`super::Request::stage`].
+    pub stage: bool,
     /// Example keys are accepted.
     pub development: bool,
 }
@@ -96,6 +98,7 @@ pub fn reissue(project: &Project, wanted: &Reissue, now: u64) -> Result<(String,
         from: wanted.from.as_deref(),
         sbom: attached(former.sbom)?,
         provenance: attached(former.provenance)?,
+        stage: wanted.stage,
         development: wanted.development,
     };
     let created = add(project, draft, now)?;

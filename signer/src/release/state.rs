@@ -4,6 +4,7 @@ use sealift_manifests::{Envelope, Header, List, Role, Root, Target, Targets, Ver
 use sealift_verifier::trust::{Policy, Time};
 
 use super::history::last_version;
+use super::staged;
 use crate::authority;
 use crate::error::{Error, Result};
 use crate::project::Project;
@@ -107,8 +108,15 @@ pub fn withdraw(project: &Project, product: &str, version: Version, development:
     publish(project, &transaction, Some(files), changes, &signers, now)
 }
 
-/// Signs the timestamp anew; the snapshot and the files of `products` too when asked.
-pub fn renew(project: &Project, snapshot: bool, products: &[String], development: bool, now: u64) -> Result<Files> {
+/// Signs the timestamp anew; the snapshot and the files of `products` too when asked. A new snapshot publishes what teams have
+/// staged: their roles are returned.
+pub fn renew(
+    project: &Project,
+    snapshot: bool,
+    products: &[String],
+    development: bool,
+    now: u64,
+) -> Result<(Files, Vec<String>)> {
     let mut signers = Signers::default();
     signers.add(project, "timestamp", development)?;
     let mut delegations = Vec::new();
@@ -128,7 +136,22 @@ pub fn renew(project: &Project, snapshot: bool, products: &[String], development
         let payload = delegated_payload(project, name, following(version, Role::Targets)?, &targets, now)?;
         changes.delegated.insert(name.to_owned(), payload);
     }
-    publish(project, &transaction, Some(files), changes, &signers, now)
+    let published = match snapshot {
+        true => staged::take_up(project, transaction.layout(), &files, &mut changes, &mut signers)?,
+        false => Vec::new(),
+    };
+    let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
+    for role in &published {
+        staged::clear(transaction.layout(), role)?;
+    }
+    Ok((files, published))
+}
+
+/// The keys of an act on a delegated file that others publish: its own.
+pub(super) fn own_signers(project: &Project, delegation: &str, development: bool) -> Result<Signers> {
+    let mut signers = Signers::default();
+    signers.add(project, delegation, development)?;
+    Ok(signers)
 }
 
 /// The keys of an act on a delegated file: its own, and those of everything that pins it.

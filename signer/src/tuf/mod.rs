@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
-use sealift_manifests::{Digest, Target};
+use sealift_manifests::{Digest, Target, Targets};
 
 use crate::error::{Error, Result};
 use crate::release::codec_name;
@@ -130,12 +130,42 @@ pub fn encode(
     _cosigners: Option<&Signers>,
 ) -> Result<Option<HostState>> {
     if layout.tuf_metadata().join("timestamp.json").exists() {
-        return Err(Error::refused(
-            format!("{} has a host encoding, which this build of sealift cannot sign", layout.directory.display()),
-            "use a build with the feature `tuf-json`, which is on by default",
-        ));
+        return Err(not_kept(layout));
     }
     Ok(None)
+}
+
+/// What is signed for a delegated file that is signed now and published later: it lists none of the device's files. `None`
+/// when the repository has no host encoding.
+#[cfg(feature = "tuf-json")]
+pub fn staged_message(
+    layout: &Layout,
+    targets: &Targets<'_>,
+    sbom_length: &dyn Fn(&Target<'_>) -> Option<u64>,
+) -> Result<Option<Vec<u8>>> {
+    let kept = layout.tuf_metadata().join("timestamp.json").exists();
+    kept.then(|| sign::staged_message(targets, sbom_length)).transpose()
+}
+
+/// This build makes none; see [`encode`].
+#[cfg(not(feature = "tuf-json"))]
+pub fn staged_message(
+    layout: &Layout,
+    _: &Targets<'_>,
+    _: &dyn Fn(&Target<'_>) -> Option<u64>,
+) -> Result<Option<Vec<u8>>> {
+    match layout.tuf_metadata().join("timestamp.json").exists() {
+        true => Err(not_kept(layout)),
+        false => Ok(None),
+    }
+}
+
+#[cfg(not(feature = "tuf-json"))]
+fn not_kept(layout: &Layout) -> Error {
+    Error::refused(
+        format!("{} has a host encoding, which this build of sealift cannot sign", layout.directory.display()),
+        "use a build with the feature `tuf-json`, which is on by default",
+    )
 }
 
 impl HostState {

@@ -74,6 +74,17 @@ where
     }
 }
 
+/// What is signed for a delegated file that is published later.
+pub(super) fn staged_message(
+    targets: &sealift_manifests::Targets<'_>,
+    sbom_length: &dyn Fn(&sealift_manifests::Target<'_>) -> Option<u64>,
+) -> Result<Vec<u8>> {
+    let internal = |error: String| Error::failed(format!("the host encoding: {error}"), "please report this");
+    let typed: Targets = serde_json::from_value(roles::targets(targets, sbom_length, &[]))
+        .map_err(|error| internal(error.to_string()))?;
+    typed.canonical_form().map_err(|error| internal(error.to_string()))
+}
+
 /// Top-level targets, the role's own targets, and the newest root: what is listed even if little fits.
 const LEAST_DEVICE_FILES: usize = 3;
 
