@@ -103,6 +103,7 @@ fn row(entry: &Entry) -> [String; 5] {
 
 /// Reads the log of a venue and holds it to its chain.
 async fn read(venue: Venue, head: Option<&Head>, each: impl FnMut(&bytes::Bytes, &Entry)) -> Result<Head, Failure> {
+    venue.not_elsewhere()?;
     match (venue.state, venue.bucket) {
         (Some(state), _) => {
             let store = LocalStore::open(&state.join("artifacts")).map_err(|e| Failure::new(FAILED, e))?;

@@ -95,7 +95,7 @@ impl Devices {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = Client::new(&self.common().state);
+        let client = self.common().client()?;
         match self {
             Self::Token(token) => token.run(&client).await,
             Self::List(list) => list.run(&client).await,
@@ -209,7 +209,7 @@ impl Groups {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = Client::new(&self.common().state);
+        let client = self.common().client()?;
         match self {
             Self::List(list) => {
                 let groups: Vec<GroupOverview> = client.get("/v1/groups").await?;

@@ -83,7 +83,7 @@ impl Jobs {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = Client::new(&self.common().state);
+        let client = self.common().client()?;
         match self {
             Self::Create(create) => create.run(&client).await,
             Self::List(list) => {

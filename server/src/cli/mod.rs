@@ -4,6 +4,7 @@ mod audit;
 mod cloud;
 mod devices;
 mod jobs;
+mod operators;
 mod output;
 mod policies;
 mod publish;
@@ -15,11 +16,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sealift_jobs::ErrorCode;
 use sealift_verifier::trust::Policy;
 
 use crate::audit::AuditError;
-use crate::control::ClientError;
+use crate::control::{Client, ClientError, Credentials};
 use crate::intake::IntakeError;
 use crate::pki::PkiError;
 use crate::publish::PublishError;
@@ -73,17 +76,91 @@ enum Command {
     /// Write, list, attach and detach AWS IoT policies.
     #[command(subcommand)]
     Policies(policies::Policies),
+    /// Name, list and remove those who may use the control API from elsewhere.
+    #[command(subcommand)]
+    Operators(operators::Operators),
 }
 
 /// What every command that talks to a server or its state takes.
 #[derive(Debug, Args)]
 struct Common {
-    /// The server's state directory.
-    #[arg(long, env = "SEALIFT_STATE", value_name = "DIR")]
-    state: PathBuf,
+    /// The server's state directory, when it runs on this machine.
+    #[arg(long, env = "SEALIFT_STATE", value_name = "DIR", required_unless_present = "server")]
+    state: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
+}
+
+/// A server on another machine, and how it knows who asks.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "A server on another machine")]
+struct Elsewhere {
+    /// Its control API: https://HOST:PORT of `serve --control-listen`.
+    #[arg(long, env = "SEALIFT_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// The CA that signed its certificate (ca/ca.pem of its state directory).
+    #[arg(long, env = "SEALIFT_SERVER_CA", value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
+    /// A file of mode 0600 with the operator's token. (Not an argument of its own: everybody on a machine can read those.)
+    #[arg(long, env = "SEALIFT_TOKEN_FILE", value_name = "FILE", conflicts_with = "client_certificate")]
+    token_file: Option<PathBuf>,
+    /// The operator's certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_certificate: Option<PathBuf>,
+    /// Its private key, PEM, mode 0600.
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    client_key: Option<PathBuf>,
+}
+
+impl Common {
+    /// The state directory, for what works on the machine itself.
+    fn state(&self) -> Result<&std::path::Path, Failure> {
+        self.state.as_deref().ok_or_else(|| Failure::new(USAGE, "this works on the server's own machine: name --state"))
+    }
+
+    /// A client of the server that is meant.
+    fn client(&self) -> Result<Client, Failure> {
+        match self.elsewhere.client()? {
+            Some(client) => Ok(client),
+            None => Ok(Client::new(self.state()?)),
+        }
+    }
+}
+
+impl Elsewhere {
+    /// A client of that server, if one is named.
+    fn client(&self) -> Result<Option<Client>, Failure> {
+        let Some(url) = &self.server else { return Ok(None) };
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|e| Failure::new(BAD_FILE, format!("{}: can't read: {e}", path.display())))
+        };
+        let ca = self.ca.as_ref();
+        let ca = ca.ok_or_else(|| Failure::new(USAGE, "--server needs --ca: the CA that signed its certificate"))?;
+        let credentials = match self {
+            Elsewhere { token_file: Some(path), .. } => Credentials::Token(crate::pki::read_secret(path)?),
+            Elsewhere { client_certificate: Some(certificate), client_key: Some(key), .. } => {
+                let bad = |path: &PathBuf, e: &dyn std::fmt::Display| {
+                    Failure::new(BAD_FILE, format!("{}: {e}", path.display()))
+                };
+                let pem = read(certificate)?;
+                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+                let chain = chain.map_err(|e| bad(certificate, &e))?;
+                let secret = crate::pki::read_secret(key)?;
+                let secret = PrivateKeyDer::from_pem_slice(secret.as_bytes()).map_err(|e| bad(key, &e))?;
+                Credentials::Certificate(chain, secret)
+            }
+            _ => {
+                return Err(Failure::new(
+                    USAGE,
+                    "--server needs --token-file, or --client-certificate and --client-key",
+                ));
+            }
+        };
+        Client::elsewhere(url, &read(ca)?, credentials).map(Some).map_err(|message| Failure::new(USAGE, message))
+    }
 }
 
 /// What went wrong, with the exit code that says what to do about it.
@@ -252,6 +329,7 @@ impl Cli {
                 Command::Devices(devices) => devices.run().await,
                 Command::Groups(groups) => groups.run().await,
                 Command::Policies(policies) => policies.run().await,
+                Command::Operators(operators) => operators.run().await,
             }
         });
         match done {
@@ -273,6 +351,7 @@ impl Command {
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,
             Self::Policies(policies) => policies.common().json,
+            Self::Operators(operators) => operators.common().json,
         }
     }
 }

@@ -75,7 +75,7 @@ impl Policies {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = Client::new(&self.common().state);
+        let client = self.common().client()?;
         match self {
             Self::Put(put) => put.run(&client).await,
             Self::List(list) => {

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::venue::Venue;
 use super::{Common, FAILED, Failure, output, policy};
-use crate::control::Client;
 use crate::engine::system_clock;
 use crate::intake::chain::ListedTarget;
 use crate::publish::{Options, Publication, Published, publish};
@@ -44,6 +43,7 @@ pub(super) struct Releases {
 impl Publish {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Publish { venue, release, dry_run } = self;
+        venue.not_elsewhere()?;
         let json = venue.json;
         if venue.development {
             eprintln!("sealift-server: --development: example keys that everybody has are accepted");
@@ -120,7 +120,7 @@ fn targets(targets: &[ListedTarget]) {
 
 impl Releases {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let answer: serde_json::Value = Client::new(&self.common.state).get("/v1/releases").await?;
+        let answer: serde_json::Value = self.common.client()?.get("/v1/releases").await?;
         if self.common.json {
             output::json(&answer);
             return Ok(());

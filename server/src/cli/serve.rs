@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{BAD_FILE, Common, FAILED, Failure, USAGE, output, policy};
-use crate::control;
+use crate::control::{self, Operators, Remote};
 use crate::endpoint::{self, App, Limits, Links, Listening, Serves};
 use crate::engine::{Engine, OpenError, system_clock};
 use crate::jobs::Effect;
@@ -66,6 +66,13 @@ pub(super) struct Serve {
     /// Origin to put into job documents, when devices reach the server under another name than they connect to.
     #[arg(long, value_name = "https://HOST[:PORT]")]
     public_url: Option<String>,
+    /// Also answer the control API on this address, over HTTPS, to operators with a token or a certificate
+    /// (`sealift-server operators add`). Without it, only on this machine.
+    #[arg(long, value_name = "ADDR:PORT")]
+    control_listen: Option<SocketAddr>,
+    /// Requests a second that each operator may make of it; five seconds' worth at once.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    control_rate: u32,
     /// Accept releases signed with published example keys. For development only.
     #[arg(long)]
     development: bool,
@@ -85,7 +92,7 @@ impl Serve {
         if let Some(url) = self.public_url.as_deref().filter(|url| !is_origin(url)) {
             return Err(Failure::new(USAGE, format!("--public-url {url}: expected https://HOST or https://HOST:PORT")));
         }
-        let state = &self.common.state;
+        let state = self.common.state()?;
         private_folder(state)?;
         let opened = Engine::open(&state.join("ledger.redb"), system_clock());
         let (engine, ledger) = opened.map_err(|error| match error {
@@ -122,7 +129,19 @@ impl Serve {
         let listening = Listening { listener: mqtt_listener, tls: tls.mqtt, limits, stop: stop.clone() };
         let messages = tokio::spawn(endpoint::serve(listening, Serves::Mqtt(broker.clone())));
         let attendant = tokio::spawn(mqtt::attend(broker, stop.clone()));
-        let operators = tokio::spawn(endpoint::serve_unix(control, control::router(app.clone()), limits, stop.clone()));
+        let who = Arc::new(Operators::open(state)?);
+        let routes = control::router(app.clone(), who.clone());
+        let (remote, control_address) = match self.control_listen {
+            Some(at) => {
+                let (listener, address) = bind(at).await?;
+                let (clock, rate, stop) = (system_clock(), self.control_rate, stop.clone());
+                let remote = Remote { listener, operators: who, clock, rate, limits, stop };
+                let serving = control::start(remote, app.clone(), names.clone(), routes.clone())?;
+                (Some(tokio::spawn(serving)), Some(address))
+            }
+            None => (None, None),
+        };
+        let operators = tokio::spawn(endpoint::serve_unix(control, routes, limits, stop.clone()));
         let reconciler = tokio::spawn(reconcile(app.clone(), stop.clone()));
         let renewal = {
             let (app, names) = (app.clone(), names.clone());
@@ -136,12 +155,15 @@ impl Serve {
                 }
             })
         };
-        self.announce((address, mqtt_address), &url, state);
+        self.announce((address, mqtt_address, control_address), &url, state);
         wait_for_signal().await?;
         tracing::info!("stopping");
         let _ = stopper.send(true);
         renewal.abort();
         let _ = tokio::join!(devices, messages, attendant, operators, reconciler);
+        if let Some(remote) = remote {
+            let _ = remote.await;
+        }
         // The database closes when its thread ends, which is when nobody can ask it any more.
         drop(app);
         let _ = tokio::task::spawn_blocking(move || ledger.join()).await;
@@ -189,7 +211,12 @@ impl Serve {
     }
 
     /// The ready line: tests and scripts wait for it.
-    fn announce(&self, (address, mqtt): (SocketAddr, SocketAddr), url: &str, state: &Path) {
+    fn announce(
+        &self,
+        (address, mqtt, control): (SocketAddr, SocketAddr, Option<SocketAddr>),
+        url: &str,
+        state: &Path,
+    ) {
         let ca = state.join("ca").join("ca.pem");
         if self.common.json {
             output::json(&serde_json::json!({
@@ -201,6 +228,7 @@ impl Serve {
                 "url": url,
                 "ca": ca.display().to_string(),
                 "pid": std::process::id(),
+                "control": control.map(|control| control.to_string()),
             }));
         } else {
             let ca = ca.display();

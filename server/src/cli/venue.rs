@@ -7,8 +7,8 @@ use sealift_jobs::ThingName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Failure;
 use super::cloud::CloudArgs;
+use super::{Elsewhere, Failure};
 #[cfg(feature = "aws")]
 use super::{USAGE, cloud::Cloud};
 use crate::control::Client;
@@ -22,7 +22,7 @@ use crate::{
 
 /// A server's state directory, or a bucket.
 #[derive(Clone, Debug, Args)]
-#[group(id = "venue", required = true, multiple = false, args = ["state", "bucket"])]
+#[group(id = "venue", required = true, multiple = false, args = ["state", "bucket", "server"])]
 pub(super) struct Venue {
     /// The server's state directory.
     #[arg(long, env = "SEALIFT_STATE", value_name = "DIR")]
@@ -30,6 +30,8 @@ pub(super) struct Venue {
     /// An S3 bucket, with AWS IoT beside it (builds with the cargo feature `aws`).
     #[arg(long, env = "SEALIFT_BUCKET", value_name = "NAME")]
     pub(super) bucket: Option<String>,
+    #[command(flatten)]
+    pub(super) elsewhere: Elsewhere,
     #[command(flatten)]
     pub(super) cloud: CloudArgs,
     /// Accept releases signed with published example keys. For development only; a running server has its own switch.
@@ -83,8 +85,21 @@ fn now() -> u64 {
 }
 
 impl Venue {
+    /// Refuses a server elsewhere, for what works on files.
+    pub(super) fn not_elsewhere(&self) -> Result<(), Failure> {
+        match self.elsewhere.server {
+            Some(_) => {
+                Err(Failure::new(super::USAGE, "--server: this works on files; run it beside them, with --state"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Opens it.
     pub(super) async fn open(self, places: Option<Places>) -> Result<Operator, Failure> {
+        if let Some(client) = self.elsewhere.client()? {
+            return Ok(Operator::Server(client));
+        }
         match (self.state, self.bucket) {
             (Some(state), _) => Ok(Operator::Server(Client::new(&state))),
             (None, bucket) => {

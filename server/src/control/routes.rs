@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use axum::http::{HeaderMap, header};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Json, Router};
 use sealift_jobs::{ErrorCode, GroupName, ThingName};
 use sealift_rollout::buckets::is_bucket_group;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::endpoint::{ApiError, App, json_body};
+use super::guard::Asker;
+use super::operators::{OperatorError, OperatorView, Operators, Role};
+use crate::endpoint::{ApiError, App, json_body, no_method, no_route};
 use crate::intake::{self, IntakeError};
 use crate::jobs::{self, CreateJob, JobOverview};
 use crate::ledger::{EnrolmentToken, Execution, PAGE_MAX, StoredPolicy, Thing};
@@ -26,8 +27,12 @@ use crate::store::LocalStore;
 
 /// Most bytes of a request.
 const BODY_MAX: usize = 256 * 1_024;
-/// Bytes of a token's secret.
-const TOKEN_BYTES: usize = 24;
+/// Makes a write that hands out a secret repeatable.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Characters of such a key: a UUID is one. Short ones are mistakes (`0`, `null`).
+const KEY_LENGTH: std::ops::RangeInclusive<usize> = 8..=255;
+/// Most characters of a name that a page begins after.
+const AFTER_MAX: usize = 128;
 /// Longest life of a token: a year.
 const TOKEN_MAX_SECONDS: u64 = 366 * 24 * 3_600;
 
@@ -109,9 +114,46 @@ struct Approve {
     wave: String,
 }
 
+/// Every route, and the least role that may use it on the network. `openapi.json` says the same, and a test holds them together.
+pub(super) const ROUTES: &[(&str, &str, Role)] = &[
+    ("GET", "/v1/openapi.json", Role::Viewer),
+    ("POST", "/v1/tokens", Role::Admin),
+    ("GET", "/v1/devices", Role::Viewer),
+    ("GET", "/v1/devices/{thing}", Role::Viewer),
+    ("POST", "/v1/devices/{thing}/revoke", Role::Admin),
+    ("GET", "/v1/policies", Role::Viewer),
+    ("POST", "/v1/policies", Role::Admin),
+    ("POST", "/v1/policies/{name}/attach/{thing}", Role::Admin),
+    ("POST", "/v1/policies/{name}/detach/{thing}", Role::Admin),
+    ("GET", "/v1/groups", Role::Viewer),
+    ("POST", "/v1/groups", Role::Operator),
+    ("GET", "/v1/jobs", Role::Viewer),
+    ("POST", "/v1/jobs", Role::Operator),
+    ("POST", "/v1/jobs/{job}/cancel", Role::Operator),
+    ("GET", "/v1/releases", Role::Viewer),
+    ("GET", "/v1/rollouts", Role::Viewer),
+    ("POST", "/v1/rollouts", Role::Operator),
+    ("POST", "/v1/rollouts/preview", Role::Viewer),
+    ("GET", "/v1/rollouts/{name}", Role::Viewer),
+    ("POST", "/v1/rollouts/{name}/cancel", Role::Operator),
+    ("POST", "/v1/rollouts/{name}/pause", Role::Operator),
+    ("POST", "/v1/rollouts/{name}/resume", Role::Operator),
+    ("POST", "/v1/rollouts/{name}/approve", Role::Operator),
+    ("GET", "/v1/rollouts/{name}/explain/{thing}", Role::Viewer),
+    ("GET", "/v1/operators", Role::Admin),
+    ("POST", "/v1/operators", Role::Admin),
+    ("DELETE", "/v1/operators/{name}", Role::Admin),
+];
+
+/// The document that describes the API to programs.
+const OPENAPI: &str = include_str!("openapi.json");
+
 /// The control API over `app`.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, operators: Arc<Operators>) -> Router {
     Router::new()
+        .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
+        .route("/v1/operators", get(list_operators).post(add_operator))
+        .route("/v1/operators/{name}", delete(remove_operator))
         .route("/v1/tokens", post(issue_token))
         .route("/v1/devices", get(devices))
         .route("/v1/devices/{thing}", get(device))
@@ -131,6 +173,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/rollouts/{name}/resume", post(resume_rollout))
         .route("/v1/rollouts/{name}/approve", post(approve_rollout))
         .route("/v1/rollouts/{name}/explain/{thing}", get(explain_rollout))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(Extension(operators))
         .with_state(app)
 }
 
@@ -146,6 +191,9 @@ async fn registry(app: &App, request: registry::Request) -> Result<registry::Res
         }
         Some(Err(failure @ registry::Failure::Ledger(_))) => {
             Err(ApiError::new(ErrorCode::InternalError, failure.to_string()))
+        }
+        Some(Err(failure @ registry::Failure::KeyReused)) => {
+            Err(invalid(failure).status(axum::http::StatusCode::CONFLICT))
         }
         Some(Err(failure)) => Err(invalid(failure)),
         None => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again")),
@@ -195,7 +243,110 @@ async fn change_policies(
     }
 }
 
-async fn issue_token(State(app): State<Arc<App>>, body: Body) -> Result<Json<IssuedToken>, ApiError> {
+/// Who asks, and under which key. On the network a key is needed; the socket's user gets one of its own.
+fn key_of(asker: Option<Extension<Asker>>, headers: &HeaderMap) -> Result<(String, String), ApiError> {
+    let who = asker.as_ref().map_or_else(String::new, |Extension(Asker(name))| name.clone());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let given = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or_default().to_owned());
+    match given {
+        Some(key) if KEY_LENGTH.contains(&key.len()) && key.chars().all(plain) => Ok((who, key)),
+        Some(_) => {
+            Err(invalid(format!("the header Idempotency-Key has {KEY_LENGTH:?} of [A-Za-z0-9._-]; a UUID is one")))
+        }
+        None if asker.is_some() => {
+            Err(invalid("the header Idempotency-Key is needed: with it, a repeated request gives the same answer"))
+        }
+        None => {
+            let mut key = [0; 16];
+            getrandom::fill(&mut key).map_err(|e| ApiError::new(ErrorCode::InternalError, e.to_string()))?;
+            Ok((who, hex::encode(key)))
+        }
+    }
+}
+
+/// An operator to name.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewOperator {
+    name: String,
+    role: Role,
+    /// PEM.
+    #[serde(default)]
+    certificate: Option<String>,
+    /// How long his access lasts.
+    #[serde(default)]
+    seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Named {
+    #[serde(flatten)]
+    operator: OperatorView,
+    /// Shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+fn operator_failed(error: OperatorError) -> ApiError {
+    match &error {
+        OperatorError::Taken(_) => invalid(error).status(axum::http::StatusCode::CONFLICT),
+        OperatorError::File(_) => {
+            tracing::error!(%error, "the operators couldn't be written");
+            ApiError::new(ErrorCode::InternalError, "the server failed; try again")
+        }
+        _ => invalid(error),
+    }
+}
+
+async fn list_operators(Extension(operators): Extension<Arc<Operators>>) -> Json<Vec<OperatorView>> {
+    Json(operators.list())
+}
+
+async fn add_operator(
+    State(app): State<Arc<App>>,
+    Extension(operators): Extension<Arc<Operators>>,
+    asker: Option<Extension<Asker>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Named>, ApiError> {
+    let NewOperator { name, role, certificate, seconds } = json_body(body, BODY_MAX, app.limits.body).await?;
+    let (who, key) = key_of(asker, &headers)?;
+    let now = (app.clock)();
+    let expires = seconds.map(|seconds| now.saturating_add(seconds));
+    let added = tokio::task::spawn_blocking(move || {
+        operators.add(&name, role, certificate.as_deref(), expires, (&who, &key), now)
+    });
+    let added = added.await.map_err(|e| ApiError::new(ErrorCode::InternalError, e.to_string()))?;
+    let (operator, token) = added.map_err(operator_failed)?;
+    tracing::warn!(name = operator.name, role = ?operator.role, "an operator was named");
+    Ok(Json(Named { operator, token }))
+}
+
+async fn remove_operator(
+    Extension(operators): Extension<Arc<Operators>>,
+    asker: Option<Extension<Asker>>,
+    Path(name): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    // So that a slip doesn't leave a server without an admin.
+    if asker.is_some_and(|Extension(Asker(asker))| asker == name) {
+        let message = "nobody removes himself; another admin can, or the command line on the server's machine";
+        return Err(invalid(message).status(axum::http::StatusCode::CONFLICT));
+    }
+    let gone = name.clone();
+    let removed = tokio::task::spawn_blocking(move || operators.remove(&gone)).await;
+    let removed =
+        removed.map_err(|e| ApiError::new(ErrorCode::InternalError, e.to_string()))?.map_err(operator_failed)?;
+    tracing::warn!(name, removed, "an operator was removed");
+    Ok(Json(serde_json::json!({ "name": name, "removed": removed })))
+}
+
+async fn issue_token(
+    State(app): State<Arc<App>>,
+    Extension(operators): Extension<Arc<Operators>>,
+    asker: Option<Extension<Asker>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<IssuedToken>, ApiError> {
     let ask: NewToken = json_body(body, BODY_MAX, app.limits.body).await?;
     if !sealift_manifests::is_name(&ask.product) {
         return Err(invalid(format!("{:?} can't be a product id", ask.product)));
@@ -203,9 +354,8 @@ async fn issue_token(State(app): State<Arc<App>>, body: Body) -> Result<Json<Iss
     if ask.seconds == 0 || ask.seconds > TOKEN_MAX_SECONDS {
         return Err(invalid(format!("a token is good for 1 to {TOKEN_MAX_SECONDS} seconds, not {}", ask.seconds)));
     }
-    let mut secret = [0; TOKEN_BYTES];
-    getrandom::fill(&mut secret).map_err(|e| ApiError::new(ErrorCode::InternalError, e.to_string()))?;
-    let token = URL_SAFE_NO_PAD.encode(secret);
+    let (who, key) = key_of(asker, &headers)?;
+    let token = operators.derived("enrolment", &who, &key);
     let expires_at = (app.clock)().saturating_add(ask.seconds);
     let NewToken { product, groups, thing, .. } = ask;
     let record = EnrolmentToken {
@@ -216,11 +366,28 @@ async fn issue_token(State(app): State<Arc<App>>, body: Body) -> Result<Json<Iss
         expires_at,
         used_by: None,
     };
-    registry(&app, registry::Request::IssueToken(record)).await?;
+    let expires_at = match registry(&app, registry::Request::IssueToken(record)).await? {
+        registry::Response::Token(kept) => kept.expires_at,
+        _ => expires_at,
+    };
     Ok(Json(IssuedToken { token, product, groups, thing, expires_at }))
 }
 
+impl Page {
+    /// What a page begins after is a name, or nothing.
+    fn check(&self) -> Result<(), ApiError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ":_-".contains(c);
+        match &self.after {
+            Some(after) if after.len() > AFTER_MAX || !after.chars().all(plain) => {
+                Err(invalid(format!("after is 0 to {AFTER_MAX} of [a-zA-Z0-9:_-]")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 async fn devices(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<Vec<Thing>>, ApiError> {
+    page.check()?;
     let Page { after, group } = page;
     match registry(&app, registry::Request::Things { after, group, limit: PAGE_MAX }).await? {
         registry::Response::Things(things) => Ok(Json(things)),
@@ -286,6 +453,7 @@ async fn create_job(State(app): State<Arc<App>>, body: Body) -> Result<Json<JobO
 }
 
 async fn list_jobs(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<Vec<JobOverview>>, ApiError> {
+    page.check()?;
     Ok(Json(job_machine(&app, jobs::Request::Jobs { after: page.after, limit: PAGE_MAX }).await?))
 }
 
@@ -407,4 +575,32 @@ async fn releases(State(app): State<Arc<App>>) -> Result<Json<serde_json::Value>
         }),
         None => serde_json::json!({ "repository": null, "targets": [] }),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_openapi_document_lists_every_route_with_its_role_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let role = operation["x-sealift-role"].as_str().unwrap().to_owned();
+                described.insert((method.to_uppercase(), path.clone(), role));
+            }
+        }
+        let served = ROUTES
+            .iter()
+            .map(|(method, path, role)| ((*method).to_owned(), (*path).to_owned(), format!("{role:?}").to_lowercase()));
+        assert_eq!(described, served.collect());
+        // And the router has no route that isn't in the table.
+        let text = include_str!("routes.rs").split("#[cfg(test)]").next().unwrap();
+        let routed: BTreeSet<&str> =
+            text.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(routed, ROUTES.iter().map(|(_, path, _)| *path).collect());
+    }
 }

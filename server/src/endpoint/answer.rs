@@ -87,11 +87,11 @@ pub(crate) async fn json_body<T: DeserializeOwned>(body: Body, most: usize, time
     })
 }
 
-pub(super) async fn no_route(method: Method, uri: Uri) -> ApiError {
+pub(crate) async fn no_route(method: Method, uri: Uri) -> ApiError {
     ApiError::new(ErrorCode::ResourceNotFound, format!("no route {method} {}", uri.path()))
 }
 
-pub(super) async fn no_method(method: Method, uri: Uri) -> ApiError {
+pub(crate) async fn no_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{method} isn't answered at {}", uri.path());
     ApiError::new(ErrorCode::InvalidRequest, message).status(StatusCode::METHOD_NOT_ALLOWED)
 }

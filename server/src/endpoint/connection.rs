@@ -150,7 +150,7 @@ async fn drain(limits: Limits, ended: &mut mpsc::Receiver<()>) {
     }
 }
 
-async fn http<S>(
+pub(crate) async fn http<S>(
     stream: S,
     router: Router,
     limits: Limits,

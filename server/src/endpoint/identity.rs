@@ -25,6 +25,11 @@ impl Peer {
         (self.thing, self.fingerprint)
     }
 
+    /// SHA-256 of its DER, hex.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// Reads the certificate; none was presented when the slice is empty.
     pub fn from_certificates(certificates: &[CertificateDer<'_>]) -> Option<Self> {
         let der = certificates.first()?;

@@ -25,13 +25,14 @@ use crate::pki::Authority;
 use crate::store::LocalStore;
 use sealift_verifier::trust::Policy;
 
-pub(crate) use connection::serve_unix;
 pub use connection::{Listening, Serves, serve};
+pub(crate) use connection::{http, serve_unix};
 pub use identity::Peer;
 pub use links::Links;
+pub(crate) use stall::Stall;
 pub use tls::{Tls, server_config};
 
-pub(crate) use answer::{ApiError, json_body};
+pub(crate) use answer::{ApiError, json_body, no_method, no_route};
 
 /// Bounds on what one client can take.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-pub(super) struct Stall<S> {
+pub(crate) struct Stall<S> {
     inner: S,
     limit: Duration,
     /// Runs while a write waits.
@@ -20,7 +20,7 @@ pub(super) struct Stall<S> {
 }
 
 impl<S> Stall<S> {
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
+    pub(crate) fn new(inner: S, limit: Duration) -> Self {
         Self { inner, limit, timer: None }
     }
 

@@ -110,6 +110,8 @@ pub struct GroupOverview {
 pub enum Response {
     /// Done.
     Done,
+    /// To [`Request::IssueToken`]: the token as it is kept.
+    Token(Box<EnrolmentToken>),
     /// The token is good: issue a certificate, or hand out again the one that the thing got before.
     TokenGood(Option<Box<Thing>>),
     /// To [`Request::Enrol`], [`Request::Thing`] and [`Request::Revoke`].
@@ -133,6 +135,9 @@ pub enum Failure {
         "the enrolment token isn't valid (unknown, used or expired): ask for a new one with `sealift-server devices token`"
     )]
     Token,
+    /// An idempotency key that stands for another token.
+    #[error("this idempotency key was used for a token on other terms; choose a new key")]
+    KeyReused,
     /// The token was made for another name.
     #[error("the enrolment token is for the thing {expected}, but the certificate request names {found}")]
     Name {
@@ -178,9 +183,14 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
             if token.groups.len() >= GROUPS_PER_THING_MAX {
                 return Err(Failure::Groups(token.groups.len()));
             }
+            // Asked for again under the same idempotency key: the same token, as long as it is meant the same.
+            if let Some(known) = ledger.token(&token.id)? {
+                let same = known.product == token.product && known.groups == token.groups && known.thing == token.thing;
+                return if same { Ok(Response::Token(Box::new(known))) } else { Err(Failure::KeyReused) };
+            }
             create_groups(ledger, &token.groups, now)?;
             ledger.put_token(token)?;
-            Ok(Response::Done)
+            Ok(Response::Token(Box::new(token.clone())))
         }
         Request::CheckToken(enrolment) => {
             let (_, thing) = check_token(ledger, enrolment, now)?;
@@ -243,7 +253,7 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
                     return Err(Failure::TooManyPolicies(thing.name));
                 }
                 thing.policies.insert(name.clone());
-            } else if !thing.policies.remove(name) {
+            } else if !thing.policies.remove(name) && ledger.policy(name)?.is_none() {
                 return Err(Failure::NoPolicy(name.clone()));
             }
             ledger.put_thing(&thing)?;

@@ -26,5 +26,6 @@ mod pki;
 mod proofs;
 mod publication;
 mod registry;
+mod remote;
 mod rollouts;
 mod waves;

@@ -55,7 +55,7 @@ pub(in crate::cli) struct Reconcile {
 
 impl Reconcile {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        if self.venue.state.is_some() {
+        if self.venue.state.is_some() || self.venue.elsewhere.server.is_some() {
             return Err(Failure::new(USAGE, "a server carries its rollouts on by itself; reconcile is for --bucket"));
         }
         let json = self.venue.json;
