@@ -6,7 +6,7 @@ fn main() {
     let board = if target.starts_with("thumb") { "mps2" } else { "virt" };
     println!("cargo:rustc-link-search={folder}/layout");
     println!("cargo:rustc-link-arg=-L{folder}/layout");
-    for (program, place) in [("boot", "boot"), ("app", "app"), ("measure", "boot")] {
+    for (program, place) in [("boot", "boot"), ("app", "app"), ("whole", "app"), ("measure", "boot")] {
         println!("cargo:rustc-link-arg-bin={program}=-T{board}-{place}.ld");
     }
     println!("cargo:rerun-if-changed=layout");

@@ -85,7 +85,7 @@ pub fn provision(directory: &Path, what: &Provision) -> Result<BootTarget> {
 /// The root must be one, and of the stated repository.
 fn check_root(what: &Provision) -> Result<RepositoryId> {
     let refused = |refusal| Error::Refused { refusal, context: "the root file".into() };
-    let malformed = |error| refused(sealift_verifier::Error::Malformed(sealift_manifests::Role::Root, error));
+    let malformed = |error| refused(sealift_verifier::Error::malformed(sealift_manifests::Role::Root, error));
     let envelope = sealift_manifests::Envelope::decode(&what.root).map_err(malformed)?;
     let root = sealift_manifests::Root::decode(envelope.payload).map_err(malformed)?;
     let repository = what.repository.unwrap_or(root.header.repository);

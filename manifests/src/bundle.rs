@@ -20,7 +20,7 @@ pub fn files(bundle: &[u8]) -> impl Iterator<Item = Result<&[u8], DecodeError>> 
         count += 1;
         let start = reader.position();
         let file = match Envelope::decode_next(&mut reader) {
-            Ok(_) if count > MAX_FILES => Err(DecodeError { fault: Fault::TooLarge, offset: start }),
+            Ok(_) if count > MAX_FILES => Err(DecodeError::new(Fault::TooLarge, start)),
             read => read.map(|_| reader.since(start)),
         };
         failed = file.is_err();

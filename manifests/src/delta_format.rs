@@ -151,7 +151,10 @@ impl RamClass {
 impl Limits {
     /// Largest window of a zstd payload, as a power of two, and the largest block beside it.
     pub const fn zstd(&self) -> (u8, u32) {
-        let log = (self.memory - self.memory / 4).ilog2() as u8;
+        let log = match (self.memory - self.memory / 4).checked_ilog2() {
+            Some(log) => log as u8,
+            None => 0,
+        };
         let spare = self.memory - (1 << log);
         (log, if spare < 1 << log { spare } else { 1 << log })
     }
@@ -301,10 +304,11 @@ impl Header {
         if usize::from(header.regions) > MAX_REGIONS {
             return Err(HeaderError::Field(90));
         }
-        for at in [87u8, 91] {
-            if b[usize::from(at)] != 0 {
-                return Err(HeaderError::Field(at));
-            }
+        if b[87] != 0 {
+            return Err(HeaderError::Field(87));
+        }
+        if b[91] != 0 {
+            return Err(HeaderError::Field(91));
         }
         if (header.body as usize) < HEADER_LEN {
             return Err(HeaderError::Field(92));

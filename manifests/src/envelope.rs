@@ -16,7 +16,7 @@ use crate::list::{Item, List};
 const COSE_SIGN: u64 = 98;
 /// `{1: -8}`: the algorithm is EdDSA.
 const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x27];
-const KEY_ID: u64 = 4;
+const KEY_ID: u8 = 4;
 
 /// A role file as it was received: nothing in it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,21 +40,25 @@ impl<'a> Envelope<'a> {
     /// Reads a whole file.
     pub fn decode(file: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(file);
-        let envelope = Self::decode_next(&mut reader)?;
-        reader.finish()?;
-        Ok(envelope)
+        let envelope = Self::read(&mut reader);
+        reader.done(envelope)
     }
 
     /// Reads the next envelope of a sequence.
     pub fn decode_next(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let envelope = Self::read(reader);
+        reader.checked(envelope)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Self {
         let start = reader.position();
-        reader.tag(COSE_SIGN)?;
-        reader.array_of(4)?;
-        reader.constant(&[0x40, 0xa0])?;
-        let payload = reader.bytes(MAX_PAYLOAD)?;
-        let signatures = List::decode(reader, 1, MAX_SIGNATURES)?;
+        reader.tag(COSE_SIGN);
+        reader.array_of(4);
+        reader.constant(&[0x40, 0xa0]);
+        let payload = reader.bytes(MAX_PAYLOAD);
+        let signatures = List::decode(reader, 1, MAX_SIGNATURES);
         debug_assert!(reader.position() - start <= MAX_ENVELOPE);
-        Ok(Envelope { payload, signatures })
+        Envelope { payload, signatures }
     }
 
     /// What the signatures are made over.
@@ -73,24 +77,27 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Item<'a> for Signature<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        reader.array_of(3)?;
-        reader.constant(&[0x43])?;
-        reader.constant(&PROTECTED)?;
-        let mut map = reader.map(1)?;
-        map.required(reader, KEY_ID)?;
-        let key_id = Digest::decode(reader)?;
-        map.finish(reader)?;
+    fn decode(reader: &mut Reader<'a>) -> Self {
+        reader.array_of(3);
+        reader.constant(&[0x43]);
+        reader.constant(&PROTECTED);
+        let mut map = reader.map(1);
+        map.required(reader, KEY_ID);
+        let key_id = Digest::decode(reader);
+        map.finish(reader);
         let at = reader.position();
-        let signature = reader.bytes(64)?.try_into().map_err(|_| DecodeError { fault: Fault::BadValue, offset: at })?;
-        Ok(Signature { key_id, signature })
+        let Ok(signature) = reader.bytes(64).try_into() else {
+            reader.refuse_at(Fault::BadValue, at);
+            return Signature { key_id, signature: &[0; 64] };
+        };
+        Signature { key_id, signature }
     }
     fn precedes(&self, next: &Self) -> bool {
         self.key_id < next.key_id
     }
     #[cfg(feature = "alloc")]
     fn encode(&self, writer: &mut crate::cbor::Writer) {
-        writer.array(3).bytes(&PROTECTED).map(1).uint(KEY_ID).bytes(&self.key_id.0).bytes(self.signature);
+        writer.array(3).bytes(&PROTECTED).map(1).key(KEY_ID).bytes(&self.key_id.0).bytes(self.signature);
     }
 }
 

@@ -2,7 +2,7 @@
 //! is refused; ignorable ones are kept, byte for byte.
 
 use crate::bounds::{MAX_EXTENSION_VALUE, MAX_EXTENSIONS};
-use crate::cbor::{DecodeError, MapReader, Reader};
+use crate::cbor::{MapReader, Reader};
 use crate::list::{Item, List};
 use crate::role::{CRITICAL, EXTENSIONS};
 
@@ -11,9 +11,9 @@ use crate::role::{CRITICAL, EXTENSIONS};
 pub struct Extensions<'a>(List<'a, (u64, &'a [u8])>);
 
 impl<'a> Item<'a> for (u64, &'a [u8]) {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        reader.array_of(2)?;
-        Ok((reader.uint()?, reader.bytes(MAX_EXTENSION_VALUE)?))
+    fn decode(reader: &mut Reader<'a>) -> Self {
+        reader.array_of(2);
+        (reader.uint(), reader.bytes(MAX_EXTENSION_VALUE))
     }
     fn precedes(&self, next: &Self) -> bool {
         self.0 < next.0
@@ -26,9 +26,10 @@ impl<'a> Item<'a> for (u64, &'a [u8]) {
 
 impl<'a> Extensions<'a> {
     /// No extension.
-    pub const NONE: Extensions<'static> = Extensions(List::new(&[]));
+    pub const NONE: Extensions<'static> = Extensions(List::EMPTY);
 
     /// Extensions to be written: number and value, by ascending number.
+    #[cfg(feature = "alloc")]
     pub const fn new(items: &'a [(u64, &'a [u8])]) -> Self {
         Extensions(List::new(items))
     }
@@ -44,16 +45,16 @@ impl<'a> Extensions<'a> {
     }
 
     /// Reads the two kinds, which are the last fields of their map, and the end of the map.
-    pub(crate) fn decode_both(reader: &mut Reader<'a>, mut map: MapReader) -> Result<(Self, Self), DecodeError> {
+    pub(crate) fn decode_both(reader: &mut Reader<'a>, mut map: MapReader) -> (Self, Self) {
         let mut kinds = [Extensions::NONE; 2];
         for (kind, key) in kinds.iter_mut().zip([CRITICAL, EXTENSIONS]) {
-            if map.optional(reader, key)? {
-                *kind = Extensions(List::decode(reader, 1, MAX_EXTENSIONS)?);
+            if map.optional(reader, key) {
+                *kind = Extensions(List::decode(reader, 1, MAX_EXTENSIONS));
             }
         }
-        map.finish(reader)?;
+        map.finish(reader);
         let [critical, ignorable] = kinds;
-        Ok((critical, ignorable))
+        (critical, ignorable)
     }
 
     /// How many map entries these take: an empty kind is left out.
@@ -66,7 +67,7 @@ impl<'a> Extensions<'a> {
     pub(crate) fn encode_both(critical: &Self, ignorable: &Self, writer: &mut crate::cbor::Writer) {
         for (kind, key) in [(critical, CRITICAL), (ignorable, EXTENSIONS)] {
             if !kind.is_empty() {
-                writer.uint(key);
+                writer.key(key);
                 kind.0.encode(writer);
             }
         }

@@ -13,20 +13,19 @@ const TAG: u8 = 6;
 #[derive(Clone, Debug)]
 pub struct Payloads<'a> {
     reader: Reader<'a>,
-    failed: bool,
 }
 
 impl<'a> Iterator for Payloads<'a> {
     type Item = Result<&'a [u8], DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.reader.is_at_end() {
+        // A refusal ends the reader too.
+        if self.reader.is_at_end() {
             return None;
         }
         // 4 GiB less one fits every host that holds the file in memory.
         let payload = self.reader.bytes(usize::try_from(MAX_IMAGE).unwrap_or(usize::MAX));
-        self.failed = payload.is_err();
-        Some(payload)
+        Some(self.reader.checked(payload))
     }
 }
 
@@ -36,12 +35,12 @@ pub fn split(file: &[u8]) -> Result<(&[u8], Payloads<'_>), DecodeError> {
     let mut count = 0;
     while count == 0 || file.get(reader.position()).is_some_and(|head| head >> 5 == TAG) {
         if count == MAX_FILES {
-            return Err(reader.error(Fault::TooLarge));
+            reader.refuse(Fault::TooLarge);
         }
         Envelope::decode_next(&mut reader)?;
         count += 1;
     }
-    Ok((reader.since(0), Payloads { reader, failed: false }))
+    Ok((reader.since(0), Payloads { reader }))
 }
 
 /// Writes one payload behind a bundle.

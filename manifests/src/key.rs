@@ -4,7 +4,7 @@ use core::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cbor::{DecodeError, Reader};
+use crate::cbor::Reader;
 use crate::list::Item;
 
 /// A SHA-256 digest.
@@ -29,8 +29,8 @@ impl fmt::Debug for Digest {
 }
 
 impl Digest {
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.byte_array().map(Digest)
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Self {
+        Digest(reader.byte_array())
     }
 }
 
@@ -70,10 +70,10 @@ impl fmt::Debug for PublicKey {
 
 /// Lists of keys are sorted by their bytes: a key stands once.
 impl<'a> Item<'a> for PublicKey {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Self {
         // The head of `x` fixes its length, so the bytes after the prefix are the key.
-        reader.constant(&COSE_KEY_PREFIX)?;
-        reader.raw_array().map(PublicKey)
+        reader.constant(&COSE_KEY_PREFIX);
+        PublicKey(reader.raw_array())
     }
     fn precedes(&self, next: &Self) -> bool {
         self < next

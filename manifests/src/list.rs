@@ -1,13 +1,14 @@
 //! Lists without an allocator: received bytes that were validated once, or a slice of items that is to be written.
 
 use core::fmt;
+use core::marker::PhantomData;
 
-use crate::cbor::{DecodeError, Fault, Reader};
+use crate::cbor::{Fault, Reader};
 
 /// Something that can stand in a [`List`].
 pub trait Item<'a>: Clone + PartialEq + fmt::Debug {
     /// Reads one item.
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;
+    fn decode(reader: &mut Reader<'a>) -> Self;
 
     /// Whether `next` may follow `self` in a list: sorted lists return `self < next`, so that none is listed twice.
     fn precedes(&self, next: &Self) -> bool {
@@ -26,8 +27,14 @@ pub struct List<'a, T> {
     repr: Repr<'a, T>,
 }
 
+/// Items are for writers, who have an allocator: a device's lists are always received ones.
 enum Repr<'a, T> {
-    Encoded { bytes: &'a [u8], count: usize },
+    Encoded {
+        bytes: &'a [u8],
+        count: usize,
+        item: PhantomData<T>,
+    },
+    #[cfg(feature = "alloc")]
     Items(&'a [T]),
 }
 
@@ -44,36 +51,35 @@ impl<T> Clone for Repr<'_, T> {
 }
 impl<T> Copy for Repr<'_, T> {}
 
+impl<T> List<'_, T> {
+    /// A list of nothing.
+    pub const EMPTY: Self = List { repr: Repr::Encoded { bytes: &[], count: 0, item: PhantomData } };
+}
+
 impl<'a, T: Item<'a>> List<'a, T> {
     /// A list to be written.
+    #[cfg(feature = "alloc")]
     pub const fn new(items: &'a [T]) -> Self {
         List { repr: Repr::Items(items) }
     }
 
     /// Reads an array of at least `least` and at most `most` items and validates every one of them and their order.
-    pub fn decode(reader: &mut Reader<'a>, least: usize, most: usize) -> Result<Self, DecodeError> {
-        let head = reader.position();
-        let count = reader.array(most)?;
-        if count < least {
-            return Err(DecodeError { fault: Fault::Empty, offset: head });
-        }
-        let start = reader.position();
+    pub fn decode(reader: &mut Reader<'a>, least: usize, most: usize) -> Self {
         let mut previous: Option<T> = None;
-        for _ in 0..count {
-            let at = reader.position();
-            let item = T::decode(reader)?;
-            if previous.is_some_and(|previous| !previous.precedes(&item)) {
-                return Err(DecodeError { fault: Fault::NotAscending, offset: at });
-            }
+        let (count, bytes) = validate(reader, least, most, &mut |reader| {
+            let item = T::decode(reader);
+            let ordered = previous.as_ref().is_none_or(|previous| previous.precedes(&item));
             previous = Some(item);
-        }
-        Ok(List { repr: Repr::Encoded { bytes: reader.since(start), count } })
+            ordered
+        });
+        List { repr: Repr::Encoded { bytes, count, item: PhantomData } }
     }
 
     /// How many items there are.
     pub const fn len(&self) -> usize {
         match self.repr {
             Repr::Encoded { count, .. } => count,
+            #[cfg(feature = "alloc")]
             Repr::Items(items) => items.len(),
         }
     }
@@ -85,23 +91,37 @@ impl<'a, T: Item<'a>> List<'a, T> {
 
     /// The items, in order.
     pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
-        self.entries().map(|(item, _)| item)
+        let (repr, mut reader) = (self.repr, self.reader());
+        (0..self.len()).map_while(move |_index| match repr {
+            #[cfg(feature = "alloc")]
+            Repr::Items(items) => items.get(_index).cloned(),
+            Repr::Encoded { .. } => {
+                // Every item decoded once already, from these very bytes.
+                let item = T::decode(&mut reader);
+                if reader.is_refused() { None } else { Some(item) }
+            }
+        })
     }
 
     /// The items, each with its encoded bytes: empty for a list that was not decoded.
     pub fn entries(&self) -> impl Iterator<Item = (T, &'a [u8])> + use<'a, T> {
-        let repr = self.repr;
-        let mut reader = Reader::new(match repr {
-            Repr::Encoded { bytes, .. } => bytes,
-            Repr::Items(_) => &[],
-        });
-        (0..self.len()).map_while(move |index| match repr {
-            Repr::Items(items) => items.get(index).map(|item| (item.clone(), &[][..])),
+        let (repr, mut reader) = (self.repr, self.reader());
+        (0..self.len()).map_while(move |_index| match repr {
+            #[cfg(feature = "alloc")]
+            Repr::Items(items) => items.get(_index).map(|item| (item.clone(), &[][..])),
             Repr::Encoded { .. } => {
                 let start = reader.position();
-                // Every item decoded once already, from these very bytes.
-                T::decode(&mut reader).ok().map(|item| (item, reader.since(start)))
+                let item = T::decode(&mut reader);
+                if reader.is_refused() { None } else { Some((item, reader.since(start))) }
             }
+        })
+    }
+
+    fn reader(&self) -> Reader<'a> {
+        Reader::new(match self.repr {
+            Repr::Encoded { bytes, .. } => bytes,
+            #[cfg(feature = "alloc")]
+            Repr::Items(_) => &[],
         })
     }
 
@@ -116,6 +136,32 @@ impl<'a, T: Item<'a>> List<'a, T> {
         writer.array(self.len());
         self.iter().for_each(|item| item.encode(writer));
     }
+}
+
+/// Reads an array whose items `item` reads; it says whether one may follow the last. Compiled once, not once a type.
+#[inline(never)]
+fn validate<'a>(
+    reader: &mut Reader<'a>,
+    least: usize,
+    most: usize,
+    item: &mut dyn FnMut(&mut Reader<'a>) -> bool,
+) -> (usize, &'a [u8]) {
+    let head = reader.position();
+    let count = reader.array(most);
+    if count < least {
+        reader.refuse_at(Fault::Empty, head);
+    }
+    let start = reader.position();
+    for _ in 0..count {
+        let at = reader.position();
+        if !item(reader) {
+            reader.refuse_at(Fault::NotAscending, at);
+        }
+        if reader.is_refused() {
+            return (0, &[]);
+        }
+    }
+    (count, reader.since(start))
 }
 
 impl<'a, T: Item<'a>> PartialEq for List<'a, T> {
@@ -133,7 +179,7 @@ impl<'a, T: Item<'a>> fmt::Debug for List<'a, T> {
 }
 
 impl<'a> Item<'a> for u64 {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Self {
         reader.uint()
     }
     fn precedes(&self, next: &Self) -> bool {
@@ -147,7 +193,7 @@ impl<'a> Item<'a> for u64 {
 
 /// A name (see [`crate::is_name`]); lists of names are sorted.
 impl<'a> Item<'a> for &'a str {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Self {
         crate::name::decode(reader)
     }
     fn precedes(&self, next: &Self) -> bool {

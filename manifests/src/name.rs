@@ -2,7 +2,7 @@
 //! AWS thing-group name.
 
 use crate::bounds::MAX_NAME;
-use crate::cbor::{DecodeError, Fault, Reader};
+use crate::cbor::{Fault, Reader};
 use crate::role::Role;
 
 /// Whether `text` is a name: 1 to [`MAX_NAME`] characters of `[a-z0-9._-]`, the first of them a letter or digit.
@@ -15,16 +15,22 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// Reads the name of a delegated role. Those of the top-level roles are taken: a file of one never passes as the other's.
-pub(crate) fn decode_role<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+pub(crate) fn decode_role<'a>(reader: &mut Reader<'a>) -> &'a str {
     let at = reader.position();
-    let name = decode(reader)?;
+    let name = decode(reader);
     let taken = Role::ALL.iter().any(|role| role.name() == name);
-    if taken { Err(DecodeError { fault: Fault::BadText, offset: at }) } else { Ok(name) }
+    if taken {
+        reader.refuse_at(Fault::BadText, at);
+    }
+    name
 }
 
 /// Reads a name.
-pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> &'a str {
     let at = reader.position();
-    let text = reader.text(MAX_NAME)?;
-    if is_name(text) { Ok(text) } else { Err(DecodeError { fault: Fault::BadText, offset: at }) }
+    let text = reader.text(MAX_NAME);
+    if !is_name(text) {
+        reader.refuse_at(Fault::BadText, at);
+    }
+    text
 }

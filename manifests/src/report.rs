@@ -34,18 +34,18 @@ pub struct Report<'a> {
     pub security_counter: u64,
 }
 
-const VERSION: u64 = 1;
-const REPOSITORY: u64 = 2;
-const THING: u64 = 3;
-const JOB: u64 = 4;
-const EXECUTION: u64 = 5;
-const BOOT_COUNT: u64 = 6;
-const IMAGE: u64 = 7;
-const SECURITY_COUNTER: u64 = 8;
+const VERSION: u8 = 1;
+const REPOSITORY: u8 = 2;
+const THING: u8 = 3;
+const JOB: u8 = 4;
+const EXECUTION: u8 = 5;
+const BOOT_COUNT: u8 = 6;
+const IMAGE: u8 = 7;
+const SECURITY_COUNTER: u8 = 8;
 
 const COSE_SIGN1: u64 = 18;
 const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x27];
-const KEY_ID: u64 = 4;
+const KEY_ID: u8 = 4;
 
 /// A report as it was received: the signature is not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,28 +63,30 @@ impl<'a> SignedReport<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(bytes);
         if bytes.len() > MAX_REPORT {
-            return Err(reader.error(Fault::TooLarge));
+            reader.refuse(Fault::TooLarge);
         }
-        reader.tag(COSE_SIGN1)?;
-        reader.array_of(4)?;
-        reader.constant(&[0x43])?;
-        reader.constant(&PROTECTED)?;
-        let mut map = reader.map(1)?;
-        map.required(reader, KEY_ID)?;
-        let key_id = Digest::decode(reader)?;
-        map.finish(reader)?;
-        let payload = reader.bytes(MAX_REPORT)?;
+        reader.tag(COSE_SIGN1);
+        reader.array_of(4);
+        reader.constant(&[0x43]);
+        reader.constant(&PROTECTED);
+        let mut map = reader.map(1);
+        map.required(reader, KEY_ID);
+        let key_id = Digest::decode(reader);
+        map.finish(reader);
+        let payload = reader.bytes(MAX_REPORT);
         let at = reader.position();
-        let signature = reader.bytes(64)?.try_into().map_err(|_| DecodeError { fault: Fault::BadValue, offset: at })?;
-        reader.finish()?;
-        Ok(SignedReport { payload, key_id, signature })
+        let Ok(signature) = reader.bytes(64).try_into() else {
+            reader.refuse_at(Fault::BadValue, at);
+            return reader.checked(SignedReport { payload, key_id, signature: &[0; 64] });
+        };
+        reader.done(SignedReport { payload, key_id, signature })
     }
 
     /// Writes a signed report.
     #[cfg(feature = "alloc")]
     pub fn encode(&self) -> alloc::vec::Vec<u8> {
         let mut writer = crate::cbor::Writer::new();
-        writer.tag(COSE_SIGN1).array(4).bytes(&PROTECTED).map(1).uint(KEY_ID).bytes(&self.key_id.0);
+        writer.tag(COSE_SIGN1).array(4).bytes(&PROTECTED).map(1).key(KEY_ID).bytes(&self.key_id.0);
         writer.bytes(self.payload).bytes(self.signature);
         writer.into_bytes()
     }
@@ -102,48 +104,50 @@ impl<'a> Report<'a> {
     /// Reads a report's payload.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(payload);
-        let mut map = reader.map(MAX_FIELDS)?;
-        map.required(reader, VERSION)?;
-        if reader.uint()? != crate::FORMAT_VERSION {
-            return Err(reader.error(Fault::UnknownVersion));
+        let mut map = reader.map(MAX_FIELDS);
+        map.required(reader, VERSION);
+        if reader.uint() != crate::FORMAT_VERSION {
+            reader.refuse(Fault::UnknownVersion);
         }
-        map.required(reader, REPOSITORY)?;
-        let repository = RepositoryId(reader.byte_array()?);
-        map.required(reader, THING)?;
-        let thing = id(reader, MAX_THING)?;
-        map.required(reader, JOB)?;
-        let job = id(reader, MAX_JOB)?;
-        map.required(reader, EXECUTION)?;
-        let execution = reader.uint()?;
-        map.required(reader, BOOT_COUNT)?;
-        let boot_count = reader.uint()?;
-        map.required(reader, IMAGE)?;
-        let image = Digest::decode(reader)?;
-        map.required(reader, SECURITY_COUNTER)?;
-        let security_counter = reader.uint()?;
-        map.finish(reader)?;
-        reader.finish()?;
-        Ok(Report { repository, thing, job, execution, boot_count, image, security_counter })
+        map.required(reader, REPOSITORY);
+        let repository = RepositoryId(reader.byte_array());
+        map.required(reader, THING);
+        let thing = id(reader, MAX_THING);
+        map.required(reader, JOB);
+        let job = id(reader, MAX_JOB);
+        map.required(reader, EXECUTION);
+        let execution = reader.uint();
+        map.required(reader, BOOT_COUNT);
+        let boot_count = reader.uint();
+        map.required(reader, IMAGE);
+        let image = Digest::decode(reader);
+        map.required(reader, SECURITY_COUNTER);
+        let security_counter = reader.uint();
+        map.finish(reader);
+        reader.done(Report { repository, thing, job, execution, boot_count, image, security_counter })
     }
 
     /// Writes a report's payload.
     #[cfg(feature = "alloc")]
     pub fn encode(&self) -> alloc::vec::Vec<u8> {
         let mut writer = crate::cbor::Writer::new();
-        writer.map(8).uint(VERSION).uint(crate::FORMAT_VERSION);
-        writer.uint(REPOSITORY).bytes(&self.repository.0);
-        writer.uint(THING).text(self.thing);
-        writer.uint(JOB).text(self.job);
-        writer.uint(EXECUTION).uint(self.execution);
-        writer.uint(BOOT_COUNT).uint(self.boot_count);
-        writer.uint(IMAGE).bytes(&self.image.0);
-        writer.uint(SECURITY_COUNTER).uint(self.security_counter);
+        writer.map(8).key(VERSION).uint(crate::FORMAT_VERSION);
+        writer.key(REPOSITORY).bytes(&self.repository.0);
+        writer.key(THING).text(self.thing);
+        writer.key(JOB).text(self.job);
+        writer.key(EXECUTION).uint(self.execution);
+        writer.key(BOOT_COUNT).uint(self.boot_count);
+        writer.key(IMAGE).bytes(&self.image.0);
+        writer.key(SECURITY_COUNTER).uint(self.security_counter);
         writer.into_bytes()
     }
 }
 
 /// An identifier of AWS IoT: opaque here, but never empty.
-fn id<'a>(reader: &mut Reader<'a>, max: usize) -> Result<&'a str, DecodeError> {
-    let text = reader.text(max)?;
-    if text.is_empty() { Err(reader.error(Fault::Empty)) } else { Ok(text) }
+fn id<'a>(reader: &mut Reader<'a>, max: usize) -> &'a str {
+    let text = reader.text(max);
+    if text.is_empty() {
+        reader.refuse(Fault::Empty);
+    }
+    text
 }

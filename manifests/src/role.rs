@@ -41,10 +41,15 @@ impl Role {
     /// Which role a payload says it is, before anything about it is known. To route bytes, not to trust them.
     pub fn peek(payload: &[u8]) -> Result<Role, DecodeError> {
         let mut reader = Reader::new(payload);
-        let mut map = reader.map(MAX_FIELDS)?;
-        map.required(&mut reader, ROLE)?;
-        let number = reader.uint()?;
-        Role::from_number(number).ok_or(reader.error(Fault::BadValue))
+        let mut map = reader.map(MAX_FIELDS);
+        map.required(&mut reader, ROLE);
+        let number = reader.uint();
+        let role = Role::from_number(number);
+        if role.is_none() {
+            reader.refuse(Fault::BadValue);
+        }
+        // A role that is none was refused.
+        reader.checked(role.unwrap_or(Role::Root))
     }
 }
 
@@ -86,15 +91,15 @@ pub struct Header<'a> {
     pub extensions: Extensions<'a>,
 }
 
-const ROLE: u64 = 1;
-const FORMAT: u64 = 2;
-const REPOSITORY: u64 = 3;
-const VERSION: u64 = 4;
-const EXPIRES: u64 = 5;
+const ROLE: u8 = 1;
+const FORMAT: u8 = 2;
+const REPOSITORY: u8 = 3;
+const VERSION: u8 = 4;
+const EXPIRES: u8 = 5;
 /// Key of the critical extensions, in roles and targets alike: the last keys that take one byte.
-pub(crate) const CRITICAL: u64 = 22;
+pub(crate) const CRITICAL: u8 = 22;
 /// Key of the ignorable extensions.
-pub(crate) const EXTENSIONS: u64 = 23;
+pub(crate) const EXTENSIONS: u8 = 23;
 /// No map of the format has more entries.
 pub(crate) const MAX_FIELDS: usize = 12;
 
@@ -105,43 +110,42 @@ impl<'a> Header<'a> {
     }
 
     /// Reads the head of a role's map; its own fields follow, and [`Header::finish`] ends it.
-    pub(crate) fn decode(reader: &mut Reader<'a>, role: Role) -> Result<(Self, MapReader), DecodeError> {
-        let mut map = reader.map(MAX_FIELDS)?;
-        map.required(reader, ROLE)?;
-        if reader.uint()? != role as u64 {
-            return Err(reader.error(Fault::WrongRole));
+    pub(crate) fn decode(reader: &mut Reader<'a>, role: Role) -> (Self, MapReader) {
+        let mut map = reader.map(MAX_FIELDS);
+        map.required(reader, ROLE);
+        if reader.uint() != role as u64 {
+            reader.refuse(Fault::WrongRole);
         }
-        map.required(reader, FORMAT)?;
-        if reader.uint()? != crate::FORMAT_VERSION {
-            return Err(reader.error(Fault::UnknownVersion));
+        map.required(reader, FORMAT);
+        if reader.uint() != crate::FORMAT_VERSION {
+            reader.refuse(Fault::UnknownVersion);
         }
-        map.required(reader, REPOSITORY)?;
-        let repository = RepositoryId(reader.byte_array()?);
-        map.required(reader, VERSION)?;
-        let version = reader.uint()?;
+        map.required(reader, REPOSITORY);
+        let repository = RepositoryId(reader.byte_array());
+        map.required(reader, VERSION);
+        let version = reader.uint();
         if version == 0 {
-            return Err(reader.error(Fault::BadValue));
+            reader.refuse(Fault::BadValue);
         }
-        map.required(reader, EXPIRES)?;
-        let expires = reader.uint()?;
-        Ok((Header::new(repository, version, expires), map))
+        map.required(reader, EXPIRES);
+        let expires = reader.uint();
+        (Header::new(repository, version, expires), map)
     }
 
     /// Reads the extensions that end a role's map, and its end.
-    pub(crate) fn finish(&mut self, reader: &mut Reader<'a>, map: MapReader) -> Result<(), DecodeError> {
-        (self.critical, self.extensions) = Extensions::decode_both(reader, map)?;
-        Ok(())
+    pub(crate) fn finish(&mut self, reader: &mut Reader<'a>, map: MapReader) {
+        (self.critical, self.extensions) = Extensions::decode_both(reader, map);
     }
 
     /// Writes the head of a role's map that has `own` fields besides header and extensions.
     #[cfg(feature = "alloc")]
     pub(crate) fn encode(&self, writer: &mut crate::cbor::Writer, role: Role, own: usize) {
         writer.map(5 + own + self.critical.fields() + self.extensions.fields());
-        writer.uint(ROLE).uint(role as u64);
-        writer.uint(FORMAT).uint(crate::FORMAT_VERSION);
-        writer.uint(REPOSITORY).bytes(&self.repository.0);
-        writer.uint(VERSION).uint(self.version);
-        writer.uint(EXPIRES).uint(self.expires);
+        writer.key(ROLE).uint(role as u64);
+        writer.key(FORMAT).uint(crate::FORMAT_VERSION);
+        writer.key(REPOSITORY).bytes(&self.repository.0);
+        writer.key(VERSION).uint(self.version);
+        writer.key(EXPIRES).uint(self.expires);
     }
 
     /// Writes the extensions that end a role's map.

@@ -28,9 +28,9 @@ pub struct RoleKeys<'a> {
     pub keys: List<'a, u64>,
 }
 
-const KEYS: u64 = 6;
-const ROLES: u64 = 7;
-const COUNTER_CEILING: u64 = 8;
+const KEYS: u8 = 6;
+const ROLES: u8 = 7;
+const COUNTER_CEILING: u8 = 8;
 
 impl<'a> Root<'a> {
     /// Keys and threshold of `role`.
@@ -47,22 +47,20 @@ impl<'a> Root<'a> {
     /// Reads a root's payload.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(payload);
-        let (mut header, mut map) = Header::decode(reader, Role::Root)?;
-        map.required(reader, KEYS)?;
-        let keys = List::decode(reader, 1, MAX_KEYS)?;
-        map.required(reader, ROLES)?;
-        let mut roles = reader.map(Role::ALL.len())?;
-        let mut next = |role: Role| {
-            roles.required(reader, role as u64)?;
+        let (mut header, mut map) = Header::decode(reader, Role::Root);
+        map.required(reader, KEYS);
+        let keys = List::decode(reader, 1, MAX_KEYS);
+        map.required(reader, ROLES);
+        let mut roles = reader.map(Role::ALL.len());
+        let role_keys = Role::ALL.map(|role| {
+            roles.required(reader, role as u8);
             RoleKeys::decode(reader, keys.len())
-        };
-        let role_keys = [next(Role::Root)?, next(Role::Timestamp)?, next(Role::Snapshot)?, next(Role::Targets)?];
-        roles.finish(reader)?;
-        map.required(reader, COUNTER_CEILING)?;
-        let counter_ceiling = reader.uint()?;
-        header.finish(reader, map)?;
-        reader.finish()?;
-        Ok(Root { header, keys, roles: role_keys, counter_ceiling })
+        });
+        roles.finish(reader);
+        map.required(reader, COUNTER_CEILING);
+        let counter_ceiling = reader.uint();
+        header.finish(reader, map);
+        reader.done(Root { header, keys, roles: role_keys, counter_ceiling })
     }
 
     /// Writes a root's payload.
@@ -70,14 +68,14 @@ impl<'a> Root<'a> {
     pub fn encode(&self) -> alloc::vec::Vec<u8> {
         let mut writer = crate::cbor::Writer::new();
         self.header.encode(&mut writer, Role::Root, 3);
-        writer.uint(KEYS);
+        writer.key(KEYS);
         self.keys.encode(&mut writer);
-        writer.uint(ROLES).map(Role::ALL.len());
+        writer.key(ROLES).map(Role::ALL.len());
         for (role, keys) in Role::ALL.iter().zip(&self.roles) {
             writer.uint(*role as u64);
             keys.encode(&mut writer);
         }
-        writer.uint(COUNTER_CEILING).uint(self.counter_ceiling);
+        writer.key(COUNTER_CEILING).uint(self.counter_ceiling);
         self.header.encode_extensions(&mut writer);
         writer.into_bytes()
     }
@@ -86,19 +84,26 @@ impl<'a> Root<'a> {
 impl<'a> RoleKeys<'a> {
     /// The keys themselves, out of the file's list.
     pub fn resolve(&self, keys: List<'a, PublicKey>) -> impl Iterator<Item = PublicKey> + use<'a> {
-        self.keys.iter().filter_map(move |index| keys.nth(usize::try_from(index).ok()?))
+        let own = self.keys;
+        (0..own.len()).filter_map(move |index| RoleKeys::key(own, keys, index))
+    }
+
+    /// One of them. Out of line: each loop over a role's keys would hold two readers.
+    #[inline(never)]
+    fn key(own: List<'a, u64>, keys: List<'a, PublicKey>, index: usize) -> Option<PublicKey> {
+        keys.nth(usize::try_from(own.nth(index)?).ok()?)
     }
 
     /// Reads keys and threshold; every index is below `key_count`.
-    pub(crate) fn decode(reader: &mut Reader<'a>, key_count: usize) -> Result<Self, DecodeError> {
-        reader.array_of(2)?;
-        let threshold = reader.uint()?;
+    pub(crate) fn decode(reader: &mut Reader<'a>, key_count: usize) -> Self {
+        reader.array_of(2);
+        let threshold = reader.uint();
         let at = reader.position();
-        let keys = List::<u64>::decode(reader, 1, MAX_ROLE_KEYS)?;
+        let keys = List::<u64>::decode(reader, 1, MAX_ROLE_KEYS);
         if keys.iter().any(|index| index >= key_count as u64) {
-            return Err(DecodeError { fault: Fault::BadValue, offset: at });
+            reader.refuse_at(Fault::BadValue, at);
         }
-        Ok(RoleKeys { threshold, keys })
+        RoleKeys { threshold, keys }
     }
 
     #[cfg(feature = "alloc")]

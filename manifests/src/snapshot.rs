@@ -37,8 +37,8 @@ pub struct DelegatedMeta<'a> {
     pub meta: Meta,
 }
 
-const TARGETS: u64 = 6;
-const DELEGATED: u64 = 7;
+const TARGETS: u8 = 6;
+const DELEGATED: u8 = 7;
 
 impl<'a> Snapshot<'a> {
     /// The file of the delegated role `name`.
@@ -49,16 +49,15 @@ impl<'a> Snapshot<'a> {
     /// Reads a snapshot's payload.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(payload);
-        let (mut header, mut map) = Header::decode(reader, Role::Snapshot)?;
-        map.required(reader, TARGETS)?;
-        let targets = Meta::decode(reader)?;
-        let mut delegated = List::new(&[]);
-        if map.optional(reader, DELEGATED)? {
-            delegated = List::decode(reader, 1, MAX_DELEGATIONS)?;
+        let (mut header, mut map) = Header::decode(reader, Role::Snapshot);
+        map.required(reader, TARGETS);
+        let targets = Meta::decode(reader);
+        let mut delegated = List::EMPTY;
+        if map.optional(reader, DELEGATED) {
+            delegated = List::decode(reader, 1, MAX_DELEGATIONS);
         }
-        header.finish(reader, map)?;
-        reader.finish()?;
-        Ok(Snapshot { header, targets, delegated })
+        header.finish(reader, map);
+        reader.done(Snapshot { header, targets, delegated })
     }
 
     /// Writes a snapshot's payload.
@@ -66,10 +65,10 @@ impl<'a> Snapshot<'a> {
     pub fn encode(&self) -> alloc::vec::Vec<u8> {
         let mut writer = crate::cbor::Writer::new();
         self.header.encode(&mut writer, Role::Snapshot, 1 + usize::from(!self.delegated.is_empty()));
-        writer.uint(TARGETS);
+        writer.key(TARGETS);
         self.targets.encode(&mut writer);
         if !self.delegated.is_empty() {
-            writer.uint(DELEGATED);
+            writer.key(DELEGATED);
             self.delegated.encode(&mut writer);
         }
         self.header.encode_extensions(&mut writer);
@@ -84,18 +83,17 @@ impl Meta {
         Some(Meta { version, length, digest: sha256(file) })
     }
 
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.array_of(3)?;
-        let version = reader.uint()?;
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Self {
+        reader.array_of(3);
+        let version = reader.uint();
         if version == 0 {
-            return Err(reader.error(Fault::BadValue));
+            reader.refuse(Fault::BadValue);
         }
-        // The bound makes the cast exact.
-        let length = reader.uint_up_to(MAX_ENVELOPE as u64)? as u32;
+        let length = reader.uint_up_to(MAX_ENVELOPE as u32);
         if length == 0 {
-            return Err(reader.error(Fault::BadValue));
+            reader.refuse(Fault::BadValue);
         }
-        Ok(Meta { version, length, digest: Digest::decode(reader)? })
+        Meta { version, length, digest: Digest::decode(reader) }
     }
 
     #[cfg(feature = "alloc")]
@@ -105,9 +103,9 @@ impl Meta {
 }
 
 impl<'a> Item<'a> for DelegatedMeta<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        reader.array_of(2)?;
-        Ok(DelegatedMeta { name: crate::name::decode_role(reader)?, meta: Meta::decode(reader)? })
+    fn decode(reader: &mut Reader<'a>) -> Self {
+        reader.array_of(2);
+        DelegatedMeta { name: crate::name::decode_role(reader), meta: Meta::decode(reader) }
     }
     fn precedes(&self, next: &Self) -> bool {
         self.name < next.name

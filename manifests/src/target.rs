@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::bounds::{MAX_HARDWARE, MAX_IMAGE, MAX_PAYLOADS};
-use crate::cbor::{DecodeError, Fault, Reader};
+use crate::cbor::{Fault, Reader};
 use crate::extension::Extensions;
 use crate::key::Digest;
 use crate::list::{Item, List};
@@ -82,24 +82,24 @@ impl Codec {
     pub const DELTA: Codec = Codec(2);
 }
 
-const PRODUCT: u64 = 1;
-const COMPONENT: u64 = 2;
-const HARDWARE: u64 = 3;
-const VERSION: u64 = 4;
-const SECURITY_COUNTER: u64 = 5;
-const MINIMUM_VERSION: u64 = 6;
-const IMAGE: u64 = 7;
-const PAYLOADS: u64 = 8;
-const SBOM: u64 = 9;
+const PRODUCT: u8 = 1;
+const COMPONENT: u8 = 2;
+const HARDWARE: u8 = 3;
+const VERSION: u8 = 4;
+const SECURITY_COUNTER: u8 = 5;
+const MINIMUM_VERSION: u8 = 6;
+const IMAGE: u8 = 7;
+const PAYLOADS: u8 = 8;
+const SBOM: u8 = 9;
 
-const CODEC: u64 = 1;
-const LENGTH: u64 = 2;
-const DIGEST: u64 = 3;
-const BASE: u64 = 4;
-const DECODER_RAM: u64 = 5;
-const WINDOW_LOG: u64 = 6;
+const CODEC: u8 = 1;
+const LENGTH: u8 = 2;
+const DIGEST: u8 = 3;
+const BASE: u8 = 4;
+const DECODER_RAM: u8 = 5;
+const WINDOW_LOG: u8 = 6;
 /// RFC 8878, section 3.1.1.1.2: the largest window a frame can state, rounded to what 32-bit hosts can address.
-const MAX_WINDOW_LOG: u64 = 31;
+const MAX_WINDOW_LOG: u32 = 31;
 
 impl<'a> Target<'a> {
     /// Writes this target's entry. The SHA-256 of these bytes is the digest that a job names it by.
@@ -112,27 +112,27 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Item<'a> for Target<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut map = reader.map(MAX_FIELDS)?;
-        map.required(reader, PRODUCT)?;
-        let product = crate::name::decode(reader)?;
-        map.required(reader, COMPONENT)?;
-        let component = crate::name::decode(reader)?;
-        map.required(reader, HARDWARE)?;
-        let hardware = List::decode(reader, 1, MAX_HARDWARE)?;
-        map.required(reader, VERSION)?;
-        let version = Version::decode(reader)?;
-        map.required(reader, SECURITY_COUNTER)?;
-        let security_counter = reader.uint()?;
-        let bridge = map.optional(reader, MINIMUM_VERSION)?;
-        let minimum_version = if bridge { Some(Version::decode(reader)?) } else { None };
-        map.required(reader, IMAGE)?;
-        let image = Image::decode(reader)?;
-        map.required(reader, PAYLOADS)?;
-        let payloads = List::decode(reader, 1, MAX_PAYLOADS)?;
-        let sbom = if map.optional(reader, SBOM)? { Some(Digest::decode(reader)?) } else { None };
-        let (critical, extensions) = Extensions::decode_both(reader, map)?;
-        Ok(Target {
+    fn decode(reader: &mut Reader<'a>) -> Self {
+        let mut map = reader.map(MAX_FIELDS);
+        map.required(reader, PRODUCT);
+        let product = crate::name::decode(reader);
+        map.required(reader, COMPONENT);
+        let component = crate::name::decode(reader);
+        map.required(reader, HARDWARE);
+        let hardware = List::decode(reader, 1, MAX_HARDWARE);
+        map.required(reader, VERSION);
+        let version = Version::decode(reader);
+        map.required(reader, SECURITY_COUNTER);
+        let security_counter = reader.uint();
+        let bridge = map.optional(reader, MINIMUM_VERSION);
+        let minimum_version = if bridge { Some(Version::decode(reader)) } else { None };
+        map.required(reader, IMAGE);
+        let image = Image::decode(reader);
+        map.required(reader, PAYLOADS);
+        let payloads = List::decode(reader, 1, MAX_PAYLOADS);
+        let sbom = if map.optional(reader, SBOM) { Some(Digest::decode(reader)) } else { None };
+        let (critical, extensions) = Extensions::decode_both(reader, map);
+        Target {
             product,
             component,
             hardware,
@@ -144,41 +144,39 @@ impl<'a> Item<'a> for Target<'a> {
             sbom,
             critical,
             extensions,
-        })
+        }
     }
 
     #[cfg(feature = "alloc")]
     fn encode(&self, writer: &mut crate::cbor::Writer) {
         let optional = usize::from(self.minimum_version.is_some()) + usize::from(self.sbom.is_some());
         writer.map(7 + optional + self.critical.fields() + self.extensions.fields());
-        writer.uint(PRODUCT).text(self.product);
-        writer.uint(COMPONENT).text(self.component);
-        writer.uint(HARDWARE);
+        writer.key(PRODUCT).text(self.product);
+        writer.key(COMPONENT).text(self.component);
+        writer.key(HARDWARE);
         self.hardware.encode(writer);
-        writer.uint(VERSION);
+        writer.key(VERSION);
         self.version.encode(writer);
-        writer.uint(SECURITY_COUNTER).uint(self.security_counter);
+        writer.key(SECURITY_COUNTER).uint(self.security_counter);
         if let Some(minimum) = self.minimum_version {
-            writer.uint(MINIMUM_VERSION);
+            writer.key(MINIMUM_VERSION);
             minimum.encode(writer);
         }
-        writer.uint(IMAGE);
+        writer.key(IMAGE);
         self.image.encode(writer);
-        writer.uint(PAYLOADS);
+        writer.key(PAYLOADS);
         self.payloads.encode(writer);
         if let Some(sbom) = self.sbom {
-            writer.uint(SBOM).bytes(&sbom.0);
+            writer.key(SBOM).bytes(&sbom.0);
         }
         Extensions::encode_both(&self.critical, &self.extensions, writer);
     }
 }
 
 impl Version {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.array_of(3)?;
-        // The bound makes the cast exact.
-        let mut part = || reader.uint_up_to(u32::MAX.into()).map(|value| value as u32);
-        Ok(Version([part()?, part()?, part()?]))
+    fn decode(reader: &mut Reader<'_>) -> Self {
+        reader.array_of(3);
+        Version([(); 3].map(|()| reader.uint_up_to(u32::MAX)))
     }
 
     #[cfg(feature = "alloc")]
@@ -224,9 +222,9 @@ impl core::str::FromStr for Version {
 }
 
 impl Image {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.array_of(2)?;
-        Ok(Image { length: length(reader)?, digest: Digest::decode(reader)? })
+    fn decode(reader: &mut Reader<'_>) -> Self {
+        reader.array_of(2);
+        Image { length: length(reader), digest: Digest::decode(reader) }
     }
 
     #[cfg(feature = "alloc")]
@@ -236,35 +234,36 @@ impl Image {
 }
 
 /// A length of at least one byte.
-fn length(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
+fn length(reader: &mut Reader<'_>) -> u32 {
     // The bound makes the cast exact.
-    match reader.uint_up_to(MAX_IMAGE)? as u32 {
-        0 => Err(reader.error(Fault::BadValue)),
-        length => Ok(length),
+    let length = reader.uint_up_to(MAX_IMAGE as u32);
+    if length == 0 {
+        reader.refuse(Fault::BadValue);
     }
+    length
 }
 
 impl<'a> Item<'a> for Payload {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut map = reader.map(MAX_FIELDS)?;
-        map.required(reader, CODEC)?;
-        let codec = Codec(reader.uint()?);
-        map.required(reader, LENGTH)?;
-        let length = length(reader)?;
-        map.required(reader, DIGEST)?;
-        let digest = Digest::decode(reader)?;
-        let base = if map.optional(reader, BASE)? { Some(Image::decode(reader)?) } else { None };
+    fn decode(reader: &mut Reader<'a>) -> Self {
+        let mut map = reader.map(MAX_FIELDS);
+        map.required(reader, CODEC);
+        let codec = Codec(reader.uint());
+        map.required(reader, LENGTH);
+        let length = length(reader);
+        map.required(reader, DIGEST);
+        let digest = Digest::decode(reader);
+        let base = if map.optional(reader, BASE) { Some(Image::decode(reader)) } else { None };
         let (mut decoder_ram, mut window_log) = (0, 0);
-        if map.optional(reader, DECODER_RAM)? {
-            // The bounds make the casts exact; 0 is written by leaving both out.
-            decoder_ram = reader.uint_up_to(u32::MAX.into())? as u32;
-            map.required(reader, WINDOW_LOG)?;
-            window_log = reader.uint_up_to(MAX_WINDOW_LOG)? as u8;
+        if map.optional(reader, DECODER_RAM) {
+            // The bound makes the cast exact; 0 is written by leaving both out.
+            decoder_ram = reader.uint_up_to(u32::MAX);
+            map.required(reader, WINDOW_LOG);
+            window_log = reader.uint_up_to(MAX_WINDOW_LOG) as u8;
             if decoder_ram == 0 || window_log == 0 {
-                return Err(reader.error(Fault::BadValue));
+                reader.refuse(Fault::BadValue);
             }
         }
-        map.finish(reader)?;
+        map.finish(reader);
         // What a codec of this format version needs; a codec that is not known here may need anything.
         let complete = match codec {
             Codec::RAW => base.is_none() && decoder_ram == 0,
@@ -273,25 +272,25 @@ impl<'a> Item<'a> for Payload {
             _ => true,
         };
         if !complete {
-            return Err(reader.error(Fault::BadValue));
+            reader.refuse(Fault::BadValue);
         }
-        Ok(Payload { codec, length, digest, base, decoder_ram, window_log })
+        Payload { codec, length, digest, base, decoder_ram, window_log }
     }
 
     #[cfg(feature = "alloc")]
     fn encode(&self, writer: &mut crate::cbor::Writer) {
         let decoder = self.decoder_ram != 0;
         writer.map(3 + usize::from(self.base.is_some()) + 2 * usize::from(decoder));
-        writer.uint(CODEC).uint(self.codec.0);
-        writer.uint(LENGTH).uint(self.length.into());
-        writer.uint(DIGEST).bytes(&self.digest.0);
+        writer.key(CODEC).uint(self.codec.0);
+        writer.key(LENGTH).uint(self.length.into());
+        writer.key(DIGEST).bytes(&self.digest.0);
         if let Some(base) = &self.base {
-            writer.uint(BASE);
+            writer.key(BASE);
             base.encode(writer);
         }
         if decoder {
-            writer.uint(DECODER_RAM).uint(self.decoder_ram.into());
-            writer.uint(WINDOW_LOG).uint(self.window_log.into());
+            writer.key(DECODER_RAM).uint(self.decoder_ram.into());
+            writer.key(WINDOW_LOG).uint(self.window_log.into());
         }
     }
 }

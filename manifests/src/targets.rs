@@ -37,15 +37,15 @@ pub struct Delegation<'a> {
     pub counter_ceiling: u64,
 }
 
-const NAME: u64 = 6;
-const TARGETS: u64 = 7;
-const KEYS: u64 = 8;
-const DELEGATIONS: u64 = 9;
+const NAME: u8 = 6;
+const TARGETS: u8 = 7;
+const KEYS: u8 = 8;
+const DELEGATIONS: u8 = 9;
 
-const DELEGATION_NAME: u64 = 1;
-const DELEGATION_KEYS: u64 = 2;
-const DELEGATION_PRODUCTS: u64 = 3;
-const DELEGATION_CEILING: u64 = 4;
+const DELEGATION_NAME: u8 = 1;
+const DELEGATION_KEYS: u8 = 2;
+const DELEGATION_PRODUCTS: u8 = 3;
+const DELEGATION_CEILING: u8 = 4;
 
 impl<'a> Targets<'a> {
     /// The target whose encoded entry has this SHA-256: a job names it so. Only for decoded files.
@@ -62,29 +62,28 @@ impl<'a> Targets<'a> {
     /// Reads a targets payload.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(payload);
-        let (mut header, mut map) = Header::decode(reader, Role::Targets)?;
-        let name = if map.optional(reader, NAME)? { Some(crate::name::decode_role(reader)?) } else { None };
-        let mut targets = List::new(&[]);
-        if map.optional(reader, TARGETS)? {
-            targets = List::decode(reader, 1, MAX_TARGETS)?;
+        let (mut header, mut map) = Header::decode(reader, Role::Targets);
+        let name = if map.optional(reader, NAME) { Some(crate::name::decode_role(reader)) } else { None };
+        let mut targets = List::EMPTY;
+        if map.optional(reader, TARGETS) {
+            targets = List::decode(reader, 1, MAX_TARGETS);
         }
-        let (mut keys, mut delegations) = (List::new(&[]), List::new(&[]));
-        if map.optional(reader, KEYS)? {
+        let (mut keys, mut delegations) = (List::EMPTY, List::EMPTY);
+        if map.optional(reader, KEYS) {
             if name.is_some() {
-                return Err(reader.error(Fault::UnknownField));
+                reader.refuse(Fault::UnknownField);
             }
-            keys = List::decode(reader, 1, MAX_KEYS)?;
-            map.required(reader, DELEGATIONS)?;
+            keys = List::decode(reader, 1, MAX_KEYS);
+            map.required(reader, DELEGATIONS);
             let at = reader.position();
-            delegations = List::<Delegation<'_>>::decode(reader, 1, MAX_DELEGATIONS)?;
+            delegations = List::<Delegation<'_>>::decode(reader, 1, MAX_DELEGATIONS);
             let known = |index: u64| index < keys.len() as u64;
             if !delegations.iter().all(|delegation| delegation.keys.keys.iter().all(known)) {
-                return Err(DecodeError { fault: Fault::BadValue, offset: at });
+                reader.refuse_at(Fault::BadValue, at);
             }
         }
-        header.finish(reader, map)?;
-        reader.finish()?;
-        Ok(Targets { header, name, targets, keys, delegations })
+        header.finish(reader, map);
+        reader.done(Targets { header, name, targets, keys, delegations })
     }
 
     /// Writes a targets payload.
@@ -95,16 +94,16 @@ impl<'a> Targets<'a> {
         let mut writer = crate::cbor::Writer::new();
         self.header.encode(&mut writer, Role::Targets, own);
         if let Some(name) = self.name {
-            writer.uint(NAME).text(name);
+            writer.key(NAME).text(name);
         }
         if !self.targets.is_empty() {
-            writer.uint(TARGETS);
+            writer.key(TARGETS);
             self.targets.encode(&mut writer);
         }
         if delegates {
-            writer.uint(KEYS);
+            writer.key(KEYS);
             self.keys.encode(&mut writer);
-            writer.uint(DELEGATIONS);
+            writer.key(DELEGATIONS);
             self.delegations.encode(&mut writer);
         }
         self.header.encode_extensions(&mut writer);
@@ -113,30 +112,30 @@ impl<'a> Targets<'a> {
 }
 
 impl<'a> Item<'a> for Delegation<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut map = reader.map(MAX_FIELDS)?;
-        map.required(reader, DELEGATION_NAME)?;
-        let name = crate::name::decode_role(reader)?;
-        map.required(reader, DELEGATION_KEYS)?;
+    fn decode(reader: &mut Reader<'a>) -> Self {
+        let mut map = reader.map(MAX_FIELDS);
+        map.required(reader, DELEGATION_NAME);
+        let name = crate::name::decode_role(reader);
+        map.required(reader, DELEGATION_KEYS);
         // Bounded here by what a file may list; `Targets::decode` holds it to what this file lists.
-        let keys = RoleKeys::decode(reader, MAX_KEYS)?;
-        map.required(reader, DELEGATION_PRODUCTS)?;
-        let products = List::decode(reader, 1, MAX_PRODUCTS)?;
-        map.required(reader, DELEGATION_CEILING)?;
-        let counter_ceiling = reader.uint()?;
-        map.finish(reader)?;
-        Ok(Delegation { name, keys, products, counter_ceiling })
+        let keys = RoleKeys::decode(reader, MAX_KEYS);
+        map.required(reader, DELEGATION_PRODUCTS);
+        let products = List::decode(reader, 1, MAX_PRODUCTS);
+        map.required(reader, DELEGATION_CEILING);
+        let counter_ceiling = reader.uint();
+        map.finish(reader);
+        Delegation { name, keys, products, counter_ceiling }
     }
     fn precedes(&self, next: &Self) -> bool {
         self.name < next.name
     }
     #[cfg(feature = "alloc")]
     fn encode(&self, writer: &mut crate::cbor::Writer) {
-        writer.map(4).uint(DELEGATION_NAME).text(self.name);
-        writer.uint(DELEGATION_KEYS);
+        writer.map(4).key(DELEGATION_NAME).text(self.name);
+        writer.key(DELEGATION_KEYS);
         self.keys.encode(writer);
-        writer.uint(DELEGATION_PRODUCTS);
+        writer.key(DELEGATION_PRODUCTS);
         self.products.encode(writer);
-        writer.uint(DELEGATION_CEILING).uint(self.counter_ceiling);
+        writer.key(DELEGATION_CEILING).uint(self.counter_ceiling);
     }
 }

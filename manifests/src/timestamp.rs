@@ -15,21 +15,20 @@ pub struct Timestamp<'a> {
     pub snapshot: Meta,
 }
 
-const ISSUED: u64 = 6;
-const SNAPSHOT: u64 = 7;
+const ISSUED: u8 = 6;
+const SNAPSHOT: u8 = 7;
 
 impl<'a> Timestamp<'a> {
     /// Reads a timestamp's payload.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let reader = &mut Reader::new(payload);
-        let (mut header, mut map) = Header::decode(reader, Role::Timestamp)?;
-        map.required(reader, ISSUED)?;
-        let issued = reader.uint()?;
-        map.required(reader, SNAPSHOT)?;
-        let snapshot = Meta::decode(reader)?;
-        header.finish(reader, map)?;
-        reader.finish()?;
-        Ok(Timestamp { header, issued, snapshot })
+        let (mut header, mut map) = Header::decode(reader, Role::Timestamp);
+        map.required(reader, ISSUED);
+        let issued = reader.uint();
+        map.required(reader, SNAPSHOT);
+        let snapshot = Meta::decode(reader);
+        header.finish(reader, map);
+        reader.done(Timestamp { header, issued, snapshot })
     }
 
     /// Writes a timestamp's payload.
@@ -37,8 +36,8 @@ impl<'a> Timestamp<'a> {
     pub fn encode(&self) -> alloc::vec::Vec<u8> {
         let mut writer = crate::cbor::Writer::new();
         self.header.encode(&mut writer, Role::Timestamp, 2);
-        writer.uint(ISSUED).uint(self.issued);
-        writer.uint(SNAPSHOT);
+        writer.key(ISSUED).uint(self.issued);
+        writer.key(SNAPSHOT);
         self.snapshot.encode(&mut writer);
         self.header.encode_extensions(&mut writer);
         writer.into_bytes()

@@ -41,6 +41,6 @@ fn what_is_neither_envelope_nor_byte_string_is_refused() {
     file.push(0x01);
     let faults: Vec<_> = install_file::split(&file).unwrap().1.collect();
     assert_eq!(faults.len(), 1, "nothing follows an error");
-    assert_eq!(faults[0].unwrap_err().fault, Fault::WrongType);
+    assert_eq!(faults[0].unwrap_err().fault(), Fault::WrongType);
     assert!(install_file::split(&bundle().repeat(5)).is_err(), "more role files than a bundle may have");
 }

@@ -24,7 +24,7 @@ impl Malformed {
 
     /// The trust machine's error for it. JSON has places and not offsets.
     pub(crate) fn refusal(&self, role: Role) -> sealift_verifier::Error {
-        sealift_verifier::Error::Malformed(role, DecodeError { fault: self.fault, offset: 0 })
+        sealift_verifier::Error::malformed(role, DecodeError::new(self.fault, 0))
     }
 }
 

@@ -22,8 +22,34 @@ macro_rules! require {
 }
 pub(crate) use require;
 
-/// A condition on its way into a branch: opaque to the compiler.
+/// Passes a refusal on, decided twice: for checks that return nothing else.
+macro_rules! pass {
+    ($result:expr) => {{
+        let result: Result<(), $crate::error::Error> = $result;
+        if !$crate::certain::branch(result.is_ok()) {
+            return Err(result.err().unwrap_or($crate::error::Error::WrongState));
+        }
+        if $crate::certain::branch(result.is_err()) {
+            return Err(result.err().unwrap_or($crate::error::Error::WrongState));
+        }
+    }};
+}
+pub(crate) use pass;
+
+/// Whether a condition holds, where yes is the dangerous answer: one wrong turn makes it no.
 #[inline(always)]
+pub(crate) fn surely(condition: bool) -> bool {
+    branch(condition) & !branch(!condition)
+}
+
+/// Whether a condition holds, where no is the dangerous answer: one wrong turn makes it yes.
+#[inline(always)]
+pub(crate) fn possibly(condition: bool) -> bool {
+    branch(condition) | !branch(!condition)
+}
+
+/// A condition on its way into a branch: opaque to the compiler. Out of line, which is half the code at each use.
+#[inline(never)]
 pub(crate) fn branch(condition: bool) -> bool {
     let condition = black_box(condition);
     #[cfg(sealift_fault_model)]

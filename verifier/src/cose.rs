@@ -68,7 +68,7 @@ cbor_role!(Root, Timestamp, Snapshot, Targets);
 impl<'a, R: CborRole<'a>> CoseFile<'a, R> {
     /// Reads the envelope: the payload stays unread until its signatures are counted.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        let envelope = Envelope::decode(bytes).map_err(|error| Error::Malformed(R::ROLE, error))?;
+        let envelope = Envelope::decode(bytes).map_err(|error| Error::malformed(R::ROLE, error))?;
         Ok(CoseFile { bytes, envelope, role: PhantomData })
     }
 }
@@ -85,16 +85,19 @@ impl<'a, R: CborRole<'a> + RoleFacts> SignedFile<PublicKey> for CoseFile<'a, R> 
     }
 
     fn check_signature(&self, key: &PublicKey, check: impl FnOnce(&[&[u8]], &[u8]) -> bool) -> bool {
-        let id = key.id();
-        match self.envelope.signatures.iter().find(|signature| signature.key_id == id) {
-            Some(found) => check(&self.envelope.sig_structure().parts(), found.signature),
-            None => false,
-        }
+        signature_of(&self.envelope, key).is_some_and(|found| check(&self.envelope.sig_structure().parts(), found))
     }
 
     fn open(&self) -> Result<R, Error> {
-        R::decode(self.envelope.payload).map_err(|error| Error::Malformed(R::ROLE, error))
+        R::decode(self.envelope.payload).map_err(|error| Error::malformed(R::ROLE, error))
     }
+}
+
+/// The signature that `key` is said to have made.
+#[inline(never)]
+fn signature_of<'a>(envelope: &Envelope<'a>, key: &PublicKey) -> Option<&'a [u8; 64]> {
+    let id = key.id();
+    envelope.signatures.iter().find(|signature| signature.key_id == id).map(|found| found.signature)
 }
 
 impl VerificationKey for PublicKey {
@@ -134,6 +137,7 @@ impl Authority for ListedKeys<'_> {
 
 impl<'a> RootFacts for Root<'a> {
     type Authority = ListedKeys<'a>;
+    #[inline(never)]
     fn authority(&self, role: Role) -> ListedKeys<'a> {
         ListedKeys { keys: self.keys, role: *self.role(role) }
     }

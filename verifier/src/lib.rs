@@ -29,6 +29,7 @@ pub mod delta;
 pub mod ed25519;
 pub mod error;
 pub mod image;
+mod malformation;
 pub mod record;
 pub mod repository;
 pub mod session;
@@ -36,3 +37,4 @@ pub mod storage;
 pub mod trust;
 
 pub use error::{Disposition, Error};
+pub use malformation::Malformation;

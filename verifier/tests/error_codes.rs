@@ -29,6 +29,6 @@ fn the_list_of_errors_is_whole() {
 #[test]
 fn an_error_reads_as_code_role_and_sentence() {
     assert_eq!(Error::Expired(Role::Timestamp).to_string(), "SL-403 timestamp: expired");
-    let malformed = Error::Malformed(Role::Root, DecodeError { fault: Fault::NotShortest, offset: 7 });
+    let malformed = Error::malformed(Role::Root, DecodeError::new(Fault::NotShortest, 7));
     assert_eq!(malformed.to_string(), "SL-103 root: an integer or length is not in its shortest form (at byte 7)");
 }

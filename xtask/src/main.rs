@@ -12,6 +12,7 @@ mod fuzz;
 mod images;
 mod marked;
 mod metal;
+mod panics;
 mod process;
 mod project;
 mod test;

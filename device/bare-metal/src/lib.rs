@@ -10,6 +10,7 @@ pub mod device;
 pub mod flash;
 pub mod handover;
 pub mod link;
+pub mod update;
 
 /// Nothing in here panics, and a test finds no trace of panicking in the linked programs; the language wants a handler.
 #[panic_handler]

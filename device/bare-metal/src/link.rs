@@ -6,10 +6,8 @@
 use sealift_manifests::Digest;
 use sealift_verifier::Error;
 
-use crate::{board, console};
+use crate::{board, console, update::CHUNK};
 
-/// Most bytes of one answer.
-pub const CHUNK: usize = 256;
 /// Looks at an idle receiver before the link counts as broken: half a minute or so.
 const PATIENCE: u32 = 400_000_000;
 

@@ -1,6 +1,7 @@
 //! Strict reading. Every refusal names its fault and the offset of the byte at which it was seen.
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 /// What is wrong with the bytes. The discriminants are stable: `sealift-verifier` adds them to its error code for
 /// malformed input.
@@ -39,6 +40,36 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every fault, in the order of its number.
+    pub const ALL: [Fault; 14] = [
+        Fault::Truncated,
+        Fault::TrailingBytes,
+        Fault::NotShortest,
+        Fault::Indefinite,
+        Fault::WrongType,
+        Fault::NotAscending,
+        Fault::UnknownField,
+        Fault::MissingField,
+        Fault::TooLarge,
+        Fault::Empty,
+        Fault::BadText,
+        Fault::BadValue,
+        Fault::UnknownVersion,
+        Fault::WrongRole,
+    ];
+
+    /// The fault of a number.
+    pub const fn from_number(number: u8) -> Option<Fault> {
+        let mut faults = Fault::ALL.as_slice();
+        while let [fault, rest @ ..] = faults {
+            if *fault as u8 == number {
+                return Some(*fault);
+            }
+            faults = rest;
+        }
+        None
+    }
+
     /// What is wrong, in a few words.
     pub const fn message(self) -> &'static str {
         match self {
@@ -61,41 +92,84 @@ impl Fault {
 }
 
 /// Why bytes were refused, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DecodeError {
+///
+/// One word, never zero: a result without a value is returned in a register, and a device's code for passing refusals on is
+/// a third of what two fields would cost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DecodeError(NonZeroU32);
+
+/// Bits of the offset; the fault's number stands above them.
+const OFFSET_BITS: u32 = 24;
+const OFFSET_MAX: u32 = (1 << OFFSET_BITS) - 1;
+
+impl DecodeError {
+    /// A refusal at the byte `offset`, counted from the start of the decoded item. (No item that devices take is longer than
+    /// 16 MiB; beyond, the offset stays there.)
+    pub const fn new(fault: Fault, offset: usize) -> Self {
+        let offset = if offset < OFFSET_MAX as usize { offset as u32 } else { OFFSET_MAX };
+        // No fault is 0.
+        match NonZeroU32::new((fault as u32) << OFFSET_BITS | offset) {
+            Some(word) => DecodeError(word),
+            None => DecodeError(NonZeroU32::MAX),
+        }
+    }
+
+    /// The number of the fault: its discriminant.
+    pub const fn number(self) -> u8 {
+        (self.0.get() >> OFFSET_BITS) as u8
+    }
+
     /// What is wrong.
-    pub fault: Fault,
+    pub const fn fault(self) -> Fault {
+        match Fault::from_number(self.number()) {
+            Some(fault) => fault,
+            None => Fault::BadValue,
+        }
+    }
+
     /// Offset in bytes, from the start of the decoded item, at which it was seen.
-    pub offset: usize,
+    pub const fn offset(self) -> usize {
+        (self.0.get() & OFFSET_MAX) as usize
+    }
+}
+
+impl fmt::Debug for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeError").field("fault", &self.fault()).field("offset", &self.offset()).finish()
+    }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (at byte {})", self.fault.message(), self.offset)
+        write!(f, "{} (at byte {})", self.fault().message(), self.offset())
     }
 }
 
 impl core::error::Error for DecodeError {}
 
 const UNSIGNED: u8 = 0;
-const NEGATIVE: u8 = 1;
 const BYTES: u8 = 2;
 const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 
-/// A cursor over deterministic CBOR.
+/// A cursor over deterministic CBOR, which remembers its first refusal.
+///
+/// Reads return values alone: after a refusal there is nothing more to read and every further value is zero or empty, so that
+/// a decoder reads its fields one after the other and asks once, at its end ([`Reader::done`]), whether they stand. That is a
+/// third of the code that a device needs when each read returns a result.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     input: &'a [u8],
     at: usize,
+    refused: Option<DecodeError>,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte of `input`.
     pub const fn new(input: &'a [u8]) -> Self {
-        Reader { input, at: 0 }
+        Reader { input, at: 0, refused: None }
     }
 
     /// Offset of the next byte.
@@ -103,151 +177,211 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Whether every byte was read.
+    /// Whether every byte was read, or something was refused.
     pub const fn is_at_end(&self) -> bool {
         self.at >= self.input.len()
     }
 
-    /// The bytes read since `start`, an earlier [`position`](Self::position).
+    /// The bytes read since `start`, an earlier [`position`](Self::position). Empty after a refusal.
     pub fn since(&self, start: usize) -> &'a [u8] {
         self.input.get(start..self.at).unwrap_or(&[])
     }
 
-    /// An error at the present position.
-    pub const fn error(&self, fault: Fault) -> DecodeError {
-        DecodeError { fault, offset: self.at }
+    /// Refuses what was read, at the present position.
+    pub fn refuse(&mut self, fault: Fault) {
+        self.refuse_at(fault, self.at);
     }
 
-    /// Succeeds when every byte was read.
-    pub fn finish(self) -> Result<(), DecodeError> {
-        if self.is_at_end() { Ok(()) } else { Err(self.error(Fault::TrailingBytes)) }
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let end = self.at.checked_add(length).ok_or(self.error(Fault::Truncated))?;
-        let taken = self.input.get(self.at..end).ok_or(self.error(Fault::Truncated))?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    /// The head of the next item: its major type and argument, in shortest form.
-    fn head(&mut self) -> Result<(u8, u64), DecodeError> {
-        let start = self.at;
-        let refuse = |fault| DecodeError { fault, offset: start };
-        let initial = *self.take(1)?.first().ok_or(refuse(Fault::Truncated))?;
-        let (major, info) = (initial >> 5, initial & 0x1f);
-        let extra = match info {
-            0..=23 => return Ok((major, u64::from(info))),
-            24 => 1,
-            25 => 2,
-            26 => 4,
-            27 => 8,
-            _ => return Err(refuse(Fault::Indefinite)),
-        };
-        let argument = self.take(extra)?.iter().fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
-        let least = match extra {
-            1 => 24,
-            2 => 1 << 8,
-            4 => 1 << 16,
-            _ => 1 << 32,
-        };
-        if argument < least { Err(refuse(Fault::NotShortest)) } else { Ok((major, argument)) }
-    }
-
-    fn expect(&mut self, major: u8) -> Result<u64, DecodeError> {
-        let start = self.at;
-        match self.head()? {
-            (found, argument) if found == major => Ok(argument),
-            _ => Err(DecodeError { fault: Fault::WrongType, offset: start }),
+    /// Refuses what was read, for what was seen at `offset`. The first refusal stands.
+    #[inline(never)]
+    pub fn refuse_at(&mut self, fault: Fault, offset: usize) {
+        if self.refused.is_none() {
+            self.refused = Some(DecodeError::new(fault, offset));
+            self.input = &[];
         }
     }
 
-    /// A count or length of the given major type, at most `max`.
-    fn sized(&mut self, major: u8, max: usize) -> Result<usize, DecodeError> {
+    /// Whether something was refused.
+    pub const fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// `value`, unless something was refused on the way to it.
+    pub fn checked<T>(&self, value: T) -> Result<T, DecodeError> {
+        match self.refused {
+            None => Ok(value),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// `value`, unless something was refused on the way to it or bytes are left.
+    pub fn done<T>(&mut self, value: T) -> Result<T, DecodeError> {
+        if !self.is_at_end() {
+            self.refuse(Fault::TrailingBytes);
+        }
+        self.checked(value)
+    }
+
+    #[inline(never)]
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        match self.input.get(self.at..).and_then(|rest| rest.get(..length)) {
+            Some(taken) => {
+                self.at = self.at.saturating_add(length);
+                taken
+            }
+            None => {
+                self.refuse(Fault::Truncated);
+                &[]
+            }
+        }
+    }
+
+    /// The head of the next item: its major type and argument, in shortest form.
+    #[inline(never)]
+    fn expect(&mut self, major: u8) -> u64 {
         let start = self.at;
-        let argument = self.expect(major)?;
-        match usize::try_from(argument) {
-            Ok(length) if length <= max => Ok(length),
-            _ => Err(DecodeError { fault: Fault::TooLarge, offset: start }),
+        let &[initial] = self.take(1) else { return 0 };
+        let info = initial & 0x1f;
+        let argument = match info {
+            0..=23 => u64::from(info),
+            24..=27 => {
+                let bytes = self.take(1 << (info - 24));
+                let argument = bytes.iter().fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
+                // What the next shorter form holds.
+                let least = match info {
+                    24 => 24,
+                    25 => 1 << 8,
+                    26 => 1 << 16,
+                    _ => 1 << 32,
+                };
+                if argument < least {
+                    self.refuse_at(Fault::NotShortest, start);
+                }
+                argument
+            }
+            _ => {
+                self.refuse_at(Fault::Indefinite, start);
+                0
+            }
+        };
+        if initial >> 5 != major {
+            self.refuse_at(Fault::WrongType, start);
+        }
+        if self.refused.is_none() { argument } else { 0 }
+    }
+
+    /// A count or length of the given major type, at most `max`.
+    #[inline(never)]
+    fn sized(&mut self, major: u8, max: usize) -> usize {
+        let start = self.at;
+        match usize::try_from(self.expect(major)) {
+            Ok(length) if length <= max => length,
+            _ => {
+                self.refuse_at(Fault::TooLarge, start);
+                0
+            }
         }
     }
 
     /// An unsigned integer.
-    pub fn uint(&mut self) -> Result<u64, DecodeError> {
+    pub fn uint(&mut self) -> u64 {
         self.expect(UNSIGNED)
     }
 
     /// An unsigned integer of at most `max`.
-    pub fn uint_up_to(&mut self, max: u64) -> Result<u64, DecodeError> {
+    #[inline(never)]
+    pub fn uint_up_to(&mut self, max: u32) -> u32 {
         let start = self.at;
-        let value = self.uint()?;
-        if value <= max { Ok(value) } else { Err(DecodeError { fault: Fault::TooLarge, offset: start }) }
-    }
-
-    /// The negative integer `-1 - n`, given as `n`.
-    pub fn negative(&mut self) -> Result<u64, DecodeError> {
-        self.expect(NEGATIVE)
+        match u32::try_from(self.uint()) {
+            Ok(value) if value <= max => value,
+            _ => {
+                self.refuse_at(Fault::TooLarge, start);
+                0
+            }
+        }
     }
 
     /// A byte string of at most `max` bytes.
-    pub fn bytes(&mut self, max: usize) -> Result<&'a [u8], DecodeError> {
-        let length = self.sized(BYTES, max)?;
+    #[inline(never)]
+    pub fn bytes(&mut self, max: usize) -> &'a [u8] {
+        let length = self.sized(BYTES, max);
         self.take(length)
     }
 
     /// A byte string of exactly `N` bytes.
-    pub fn byte_array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub fn byte_array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
         let start = self.at;
-        let bytes = self.bytes(usize::MAX)?;
-        bytes.try_into().map_err(|_| DecodeError { fault: Fault::BadValue, offset: start })
+        let bytes = self.bytes(usize::MAX);
+        self.copy(bytes, &mut array, start);
+        array
+    }
+
+    /// Bytes that must be as many as there is room for.
+    #[inline(never)]
+    fn copy(&mut self, bytes: &[u8], room: &mut [u8], start: usize) {
+        if bytes.len() != room.len() {
+            self.refuse_at(Fault::BadValue, start);
+        }
+        room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     }
 
     /// A text string of at most `max` bytes.
-    pub fn text(&mut self, max: usize) -> Result<&'a str, DecodeError> {
+    #[inline(never)]
+    pub fn text(&mut self, max: usize) -> &'a str {
         let start = self.at;
-        let length = self.sized(TEXT, max)?;
-        core::str::from_utf8(self.take(length)?).map_err(|_| DecodeError { fault: Fault::BadText, offset: start })
+        let length = self.sized(TEXT, max);
+        match core::str::from_utf8(self.take(length)) {
+            Ok(text) => text,
+            Err(_) => {
+                self.refuse_at(Fault::BadText, start);
+                ""
+            }
+        }
     }
 
     /// The head of an array of at most `max` items: how many follow.
-    pub fn array(&mut self, max: usize) -> Result<usize, DecodeError> {
+    pub fn array(&mut self, max: usize) -> usize {
         self.sized(ARRAY, max)
     }
 
     /// The head of an array of exactly `count` items.
-    pub fn array_of(&mut self, count: usize) -> Result<(), DecodeError> {
+    #[inline(never)]
+    pub fn array_of(&mut self, count: usize) {
         let start = self.at;
-        if self.sized(ARRAY, usize::MAX)? == count {
-            Ok(())
-        } else {
-            Err(DecodeError { fault: Fault::BadValue, offset: start })
+        if self.sized(ARRAY, usize::MAX) != count {
+            self.refuse_at(Fault::BadValue, start);
         }
     }
 
     /// The tag `number`.
-    pub fn tag(&mut self, number: u64) -> Result<(), DecodeError> {
+    pub fn tag(&mut self, number: u64) {
         let start = self.at;
-        if self.expect(TAG)? == number { Ok(()) } else { Err(DecodeError { fault: Fault::BadValue, offset: start }) }
+        if self.expect(TAG) != number {
+            self.refuse_at(Fault::BadValue, start);
+        }
     }
 
     /// The head of a map of at most `max` entries with unsigned keys.
-    pub fn map(&mut self, max: usize) -> Result<MapReader, DecodeError> {
-        Ok(MapReader { left: self.sized(MAP, max)?, next: None, last: None })
+    pub fn map(&mut self, max: usize) -> MapReader {
+        MapReader { left: self.sized(MAP, max), last: 0, begun: false, waits: false }
     }
 
     /// The next `N` bytes as they stand: the content of a string whose head was part of a [`constant`](Self::constant).
-    pub fn raw_array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let at = self.at;
-        self.take(N)?.try_into().map_err(|_| DecodeError { fault: Fault::Truncated, offset: at })
+    pub fn raw_array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        let start = self.at;
+        let bytes = self.take(N);
+        self.copy(bytes, &mut array, start);
+        array
     }
 
     /// Exactly these bytes: a part of the format that is a constant.
-    pub fn constant(&mut self, expected: &[u8]) -> Result<(), DecodeError> {
+    #[inline(never)]
+    pub fn constant(&mut self, expected: &[u8]) {
         let start = self.at;
-        if self.take(expected.len())? == expected {
-            Ok(())
-        } else {
-            Err(DecodeError { fault: Fault::BadValue, offset: start })
+        if self.take(expected.len()) != expected {
+            self.refuse_at(Fault::BadValue, start);
         }
     }
 }
@@ -256,52 +390,52 @@ impl<'a> Reader<'a> {
 #[derive(Debug)]
 pub struct MapReader {
     left: usize,
-    next: Option<u64>,
-    last: Option<u64>,
+    /// The last key read.
+    last: u64,
+    /// Whether there was one.
+    begun: bool,
+    /// Whether it waits to be taken.
+    waits: bool,
 }
 
 impl MapReader {
-    /// The next key, read once and remembered until it is taken.
-    fn peek(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
-        if self.next.is_none() && self.left > 0 {
+    /// Whether a key waits: it is read once and remembered until it is taken.
+    fn waits(&mut self, reader: &mut Reader<'_>) -> bool {
+        if !self.waits && self.left > 0 {
             let start = reader.position();
-            let key = reader.uint()?;
-            if self.last.is_some_and(|last| key <= last) {
-                return Err(DecodeError { fault: Fault::NotAscending, offset: start });
+            let key = reader.uint();
+            if self.begun && key <= self.last {
+                reader.refuse_at(Fault::NotAscending, start);
             }
-            self.left -= 1;
-            self.last = Some(key);
-            self.next = Some(key);
+            self.left = self.left.saturating_sub(1);
+            self.last = key;
+            self.begun = true;
+            self.waits = true;
         }
-        Ok(self.next)
-    }
-
-    /// The next key of a map whose keys are data, or `None` at its end.
-    pub fn key(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
-        let key = self.peek(reader)?;
-        self.next = None;
-        Ok(key)
+        self.waits
     }
 
     /// Whether the next entry is `key`; if so its value follows in the reader.
-    pub fn optional(&mut self, reader: &mut Reader<'_>, key: u64) -> Result<bool, DecodeError> {
-        let found = self.peek(reader)? == Some(key);
-        if found {
-            self.next = None;
-        }
-        Ok(found)
+    #[inline(never)]
+    pub fn optional(&mut self, reader: &mut Reader<'_>, key: u8) -> bool {
+        let found = self.waits(reader) && self.last == u64::from(key) && !reader.is_refused();
+        self.waits &= !found;
+        found
     }
 
     /// The next entry must be `key`; its value follows in the reader.
-    pub fn required(&mut self, reader: &mut Reader<'_>, key: u64) -> Result<(), DecodeError> {
-        if self.optional(reader, key)? { Ok(()) } else { Err(reader.error(Fault::MissingField)) }
+    #[inline(never)]
+    pub fn required(&mut self, reader: &mut Reader<'_>, key: u8) {
+        if !self.optional(reader, key) {
+            reader.refuse(Fault::MissingField);
+        }
     }
 
     /// No entry may be left.
-    pub fn finish(mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        match self.peek(reader)? {
-            None => Ok(()),
-            Some(_) => Err(reader.error(Fault::UnknownField)),
+    #[inline(never)]
+    pub fn finish(mut self, reader: &mut Reader<'_>) {
+        if self.waits(reader) {
+            reader.refuse(Fault::UnknownField);
         }
     }
 }

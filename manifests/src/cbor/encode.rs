@@ -42,14 +42,14 @@ impl Writer {
         self
     }
 
+    /// A key of a map.
+    pub fn key(&mut self, key: u8) -> &mut Self {
+        self.uint(key.into())
+    }
+
     /// An unsigned integer.
     pub fn uint(&mut self, value: u64) -> &mut Self {
         self.head(0, value)
-    }
-
-    /// The negative integer `-1 - n`, given as `n`.
-    pub fn negative(&mut self, n: u64) -> &mut Self {
-        self.head(1, n)
     }
 
     /// A byte string.

@@ -143,7 +143,7 @@ fn what_is_at_a_bound_is_read() {
 fn what_is_above_a_bound_is_refused_as_too_large() {
     for bound in bounds() {
         let written = (bound.with)(bound.most + 1).bytes();
-        let found = recode(bound.kind, &written).map_err(|error| error.fault);
+        let found = recode(bound.kind, &written).map_err(|error| error.fault());
         assert_eq!(found, Err(Fault::TooLarge), "{} {}", bound.most + 1, bound.what);
         assert!(schema::check(rule(bound.kind), &written).is_err(), "{} {}", bound.most + 1, bound.what);
     }
@@ -153,7 +153,7 @@ fn what_is_above_a_bound_is_refused_as_too_large() {
 fn a_list_that_must_not_be_empty_is_refused_when_it_is() {
     for bound in bounds().into_iter().filter(|bound| bound.not_empty) {
         let written = (bound.with)(0).bytes();
-        let found = recode(bound.kind, &written).map_err(|error| error.fault);
+        let found = recode(bound.kind, &written).map_err(|error| error.fault());
         assert_eq!(found, Err(Fault::Empty), "0 {}", bound.what);
         assert!(schema::check(rule(bound.kind), &written).is_err(), "0 {}", bound.what);
     }
@@ -172,7 +172,7 @@ fn the_largest_envelope_has_the_stated_size_and_a_larger_payload_is_refused() {
     assert_eq!(largest.len(), MAX_ENVELOPE);
     assert!(sealift_manifests::Envelope::decode(&largest).is_ok());
     let larger = envelope_with_payload(MAX_PAYLOAD + 1);
-    assert_eq!(sealift_manifests::Envelope::decode(&larger).unwrap_err().fault, Fault::TooLarge);
+    assert_eq!(sealift_manifests::Envelope::decode(&larger).unwrap_err().fault(), Fault::TooLarge);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_report_that_no_job_status_detail_can_hold_is_refused() {
     };
     let overhead = with(MAX_REPORT).len() - MAX_REPORT;
     assert!(SignedReport::decode(&with(MAX_REPORT - overhead)).is_ok());
-    assert_eq!(SignedReport::decode(&with(MAX_REPORT - overhead + 1)).unwrap_err().fault, Fault::TooLarge);
+    assert_eq!(SignedReport::decode(&with(MAX_REPORT - overhead + 1)).unwrap_err().fault(), Fault::TooLarge);
     assert!(MAX_REPORT.div_ceil(3) * 4 <= 1024, "its base64 fits");
 }
 
@@ -204,5 +204,5 @@ fn a_bundle_of_more_files_than_one_session_reads_is_refused() {
         sealift_manifests::bundle::files(&bundle).try_fold(0, |sum, file| file.map(|_| sum + 1))
     };
     assert_eq!(count(12), Ok(12));
-    assert_eq!(count(13).unwrap_err().fault, Fault::TooLarge);
+    assert_eq!(count(13).unwrap_err().fault(), Fault::TooLarge);
 }

@@ -166,7 +166,7 @@ fn sort_keys(tree: &mut Tree) {
 
 /// What the code refuses and CDDL has no words for: order in lists, and an index beyond the keys of its own file.
 fn is_beyond_cddl(why: DecodeError) -> bool {
-    matches!(why.fault, Fault::NotAscending | Fault::BadValue)
+    matches!(why.fault(), Fault::NotAscending | Fault::BadValue)
 }
 
 proptest! {

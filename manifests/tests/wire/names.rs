@@ -9,7 +9,7 @@ use crate::tree::Tree;
 fn fault_as_product(name: Tree) -> Option<Fault> {
     let mut targets = documents::delegated_targets();
     *targets.field(7).items()[0].field(1) = name;
-    Targets::decode(&targets.bytes()).err().map(|error| error.fault)
+    Targets::decode(&targets.bytes()).err().map(|error| error.fault())
 }
 
 #[test]

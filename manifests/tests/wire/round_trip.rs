@@ -160,7 +160,7 @@ fn a_bundle_ends_at_its_first_fault() {
     let read: Vec<_> = bundle::files(&broken).collect();
     assert_eq!(read.len(), 2);
     assert_eq!(read[0], Ok(&file[..]));
-    assert_eq!(read[1], Err(DecodeError { fault: Fault::BadValue, offset: file.len() + 2 }));
+    assert_eq!(read[1], Err(DecodeError::new(Fault::BadValue, file.len() + 2)));
 }
 
 #[test]

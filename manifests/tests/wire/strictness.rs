@@ -6,7 +6,7 @@ use crate::documents::{self, Kind, array, bytes, digest, map, public_key, recode
 use crate::tree::{Heads, Tree};
 
 fn fault(kind: Kind, bytes: &[u8]) -> Option<Fault> {
-    recode(kind, bytes).err().map(|error| error.fault)
+    recode(kind, bytes).err().map(|error| error.fault())
 }
 
 fn fault_of(kind: Kind, document: &Tree) -> Option<Fault> {
@@ -291,7 +291,7 @@ fn a_role_is_never_read_as_another() {
     for number in [0, 5, u64::MAX] {
         let unknown = changed(documents::timestamp(), |all| *all.field(1) = uint(number));
         assert_eq!(fault_of(Kind::Timestamp, &unknown), Some(Fault::WrongRole));
-        assert_eq!(Role::peek(&unknown.bytes()).unwrap_err().fault, Fault::BadValue);
+        assert_eq!(Role::peek(&unknown.bytes()).unwrap_err().fault(), Fault::BadValue);
     }
 }
 
@@ -496,6 +496,6 @@ fn an_error_names_the_byte_and_says_it_in_words() {
     let mut written = documents::timestamp().bytes();
     written.push(0);
     let error = Timestamp::decode(&written).unwrap_err();
-    assert_eq!(error.offset, written.len() - 1);
+    assert_eq!(error.offset(), written.len() - 1);
     assert_eq!(error.to_string(), format!("bytes follow the end (at byte {})", written.len() - 1));
 }

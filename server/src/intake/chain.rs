@@ -226,8 +226,8 @@ fn list(targets: &Targets<'_>, file: &str, role: Option<&str>) -> Result<Vec<Lis
     for (target, encoded) in targets.targets.entries() {
         // Only decoded files come here, and those have their bytes; without them there is no digest to name.
         if encoded.is_empty() {
-            let fault = sealift_manifests::DecodeError { fault: Fault::BadValue, offset: 0 };
-            return Err(Stop::Refused { file: file.into(), error: Error::Malformed(Role::Targets, fault) });
+            let fault = sealift_manifests::DecodeError::new(Fault::BadValue, 0);
+            return Err(Stop::Refused { file: file.into(), error: Error::malformed(Role::Targets, fault) });
         }
         all.push(ListedTarget {
             digest: Digest(sealift_manifests::sha256(encoded).0),

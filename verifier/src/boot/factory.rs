@@ -4,8 +4,9 @@
 //! that comes with its bundle is provisioned with a signed record instead, as any later update is.
 
 use sealift_manifests::bounds::MAX_NAME;
-use sealift_manifests::{Digest, Image, RepositoryId, Version, is_name};
+use sealift_manifests::{Image, RepositoryId, Version, is_name};
 
+use crate::certain::require;
 use crate::error::Error;
 use crate::record::{CHECKSUM, RecordReader, RecordWriter};
 use crate::session::Identity;
@@ -31,40 +32,34 @@ impl FactoryImage {
 
     /// Writes the record for a device; returns its length.
     pub fn encode(&self, identity: &Identity<'_>, out: &mut [u8]) -> Result<usize, Error> {
-        let mut writer = RecordWriter::new(out, VERSION)?;
-        writer.bytes(&identity.repository.0)?;
+        let mut writer = RecordWriter::new(out, VERSION);
+        writer.bytes(&identity.repository.0);
         for name in [identity.product, identity.component, identity.hardware] {
-            writer.sized(name.as_bytes())?;
+            writer.sized(name.as_bytes());
         }
-        writer.bytes(&self.image.length.to_be_bytes())?.bytes(&self.image.digest.0)?;
+        writer.bytes(&self.image.length.to_be_bytes()).bytes(&self.image.digest.0);
         for part in self.version.0 {
-            writer.bytes(&part.to_be_bytes())?;
+            writer.bytes(&part.to_be_bytes());
         }
-        writer.u64(self.security_counter)?;
+        writer.u64(self.security_counter);
         writer.finish()
     }
 
     /// Reads a record and holds it to the device. The image's own digest stands for the target's, which it has not.
     pub(super) fn decode(record: &[u8], identity: &Identity<'_>) -> Result<BootTarget, Error> {
         let mut reader = RecordReader::new(record, VERSION)?;
-        if RepositoryId(reader.array()?) != identity.repository {
-            return Err(Error::StateCorrupt);
-        }
+        require!(RepositoryId(reader.array()) == identity.repository, Error::StateCorrupt);
         let own = [
             (identity.product, Error::WrongProduct),
             (identity.component, Error::WrongComponent),
             (identity.hardware, Error::WrongHardware),
         ];
         for (name, refusal) in own {
-            if !is_name(name) || reader.sized()? != name.as_bytes() {
-                return Err(refusal);
-            }
+            require!(is_name(name) && reader.sized() == name.as_bytes(), refusal);
         }
-        let image = Image { length: u32::from_be_bytes(reader.array()?), digest: Digest(reader.array()?) };
-        let mut part = || reader.array().map(u32::from_be_bytes);
-        let version = Version([part()?, part()?, part()?]);
-        let security_counter = reader.u64()?;
-        reader.finish()?;
-        Ok(BootTarget { digest: image.digest, image, security_counter, version })
+        let image = Image { length: reader.u32(), digest: reader.digest() };
+        let version = Version([(); 3].map(|()| reader.u32()));
+        let security_counter = reader.u64();
+        reader.done(BootTarget { digest: image.digest, image, security_counter, version })
     }
 }

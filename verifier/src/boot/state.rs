@@ -179,46 +179,45 @@ impl DeviceState {
 
     /// Writes the record; returns its length.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, Error> {
-        let mut writer = RecordWriter::new(out, VERSION)?;
-        writer.u8(self.active as u8)?;
-        match self.trial {
-            Trial::None => writer.u8(0)?,
-            Trial::Pending(digest) => writer.u8(1)?.bytes(&digest.0)?,
-            Trial::Running(digest) => writer.u8(2)?.bytes(&digest.0)?,
+        let mut writer = RecordWriter::new(out, VERSION);
+        writer.u8(self.active as u8);
+        match &self.trial {
+            Trial::None => writer.u8(0),
+            Trial::Pending(digest) => writer.u8(1).bytes(&digest.0),
+            Trial::Running(digest) => writer.u8(2).bytes(&digest.0),
         };
-        match self.outcome {
-            Outcome::None => writer.u8(0)?,
-            Outcome::Confirmed(digest) => writer.u8(1)?.bytes(&digest.0)?,
-            Outcome::Reverted(digest, code) => writer.u8(2)?.bytes(&digest.0)?.bytes(&code.to_be_bytes())?,
-            Outcome::FellBack(code) => writer.u8(3)?.bytes(&code.to_be_bytes())?,
+        match &self.outcome {
+            Outcome::None => writer.u8(0),
+            Outcome::Confirmed(digest) => writer.u8(1).bytes(&digest.0),
+            Outcome::Reverted(digest, code) => writer.u8(2).bytes(&digest.0).bytes(&code.to_be_bytes()),
+            Outcome::FellBack(code) => writer.u8(3).bytes(&code.to_be_bytes()),
         };
-        writer.u64(self.counter)?.u64(self.boots)?;
+        writer.u64(self.counter).u64(self.boots);
         writer.finish()
     }
 
     /// Reads the record.
     pub fn decode(record: &[u8]) -> Result<Self, Error> {
         let mut reader = RecordReader::new(record, VERSION)?;
-        let active = match reader.u8()? {
+        let active = match reader.u8() {
             0 => Slot::A,
             1 => Slot::B,
             _ => return Err(Error::StateCorrupt),
         };
-        let trial = match reader.u8()? {
+        let trial = match reader.u8() {
             0 => Trial::None,
-            1 => Trial::Pending(Digest(reader.array()?)),
-            2 => Trial::Running(Digest(reader.array()?)),
+            1 => Trial::Pending(reader.digest()),
+            2 => Trial::Running(reader.digest()),
             _ => return Err(Error::StateCorrupt),
         };
-        let outcome = match reader.u8()? {
+        let outcome = match reader.u8() {
             0 => Outcome::None,
-            1 => Outcome::Confirmed(Digest(reader.array()?)),
-            2 => Outcome::Reverted(Digest(reader.array()?), u16::from_be_bytes(reader.array()?)),
-            3 => Outcome::FellBack(u16::from_be_bytes(reader.array()?)),
+            1 => Outcome::Confirmed(reader.digest()),
+            2 => Outcome::Reverted(reader.digest(), u16::from_be_bytes(reader.array())),
+            3 => Outcome::FellBack(u16::from_be_bytes(reader.array())),
             _ => return Err(Error::StateCorrupt),
         };
-        let state = DeviceState { active, trial, outcome, counter: reader.u64()?, boots: reader.u64()? };
-        reader.finish()?;
-        Ok(state)
+        let (counter, boots) = (reader.u64(), reader.u64());
+        reader.done(DeviceState { active, trial, outcome, counter, boots })
     }
 }

@@ -30,6 +30,7 @@ struct Piece {
 }
 
 /// A copy at hand, and what lasts from copy to copy of a section.
+#[repr(C)] // the buffer comes last
 pub(super) struct Copier {
     /// The latest diagonals, newest first.
     recent: [u32; RECENT],
@@ -44,7 +45,6 @@ pub(super) struct Copier {
     piece_left: u32,
     /// Where the piece at hand was and goes; no prediction without.
     piece: Option<Piece>,
-    work: [u8; WORK],
     /// `work[..filled]` is read, `work[..scanned]` has its fields predicted, `work[..ready]` may be corrected and written,
     /// `work[..corrected]` is corrected.
     filled: usize,
@@ -54,6 +54,7 @@ pub(super) struct Copier {
     /// Zero bytes of difference before the next one that is not; `None`: not yet read.
     run: Option<u32>,
     number: Varint,
+    work: [u8; WORK],
 }
 
 impl Copier {
@@ -93,11 +94,10 @@ impl Copier {
             Some(diagonal) => (*diagonal, code as usize),
             None => (newest.wrapping_add(unzigzag(code.wrapping_sub(RECENT as u32))), RECENT - 1),
         };
-        if let Some(moved) = self.recent.get_mut(..=depth) {
-            moved.rotate_right(1);
-        }
-        if let Some(first) = self.recent.first_mut() {
-            *first = diagonal;
+        // To the front, and those before it one place on. (`rotate_right` is 800 bytes of a device's code.)
+        let mut carried = diagonal;
+        for place in self.recent.iter_mut().take(depth.saturating_add(1)) {
+            core::mem::swap(place, &mut carried);
         }
         self.source = to.wrapping_add(diagonal);
         let end = self.source.checked_add(len).ok_or(DeltaError::SourceBounds)?;
@@ -230,7 +230,15 @@ impl Copier {
             piece.from = piece.from.wrapping_add(count as u32);
             piece.to = piece.to.wrapping_add(count as u32);
         }
-        self.work.copy_within(count.min(WORK)..self.filled.clamp(count.min(WORK), WORK), 0);
+        // What is left moves to the front, by exchanges: a device has no other use for `memmove`, which is 760 bytes.
+        for (to, from) in (count..self.filled).enumerate() {
+            let (Some(old), Some(new)) = (self.work.get(to).copied(), self.work.get(from).copied()) else { break };
+            for (at, byte) in [(to, new), (from, old)] {
+                if let Some(place) = self.work.get_mut(at) {
+                    *place = byte;
+                }
+            }
+        }
         self.filled = self.filled.saturating_sub(count);
         self.scanned = self.scanned.saturating_sub(count);
         (self.ready, self.corrected) = (0, 0);

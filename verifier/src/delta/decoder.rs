@@ -8,6 +8,7 @@ use super::{
     error::{DeltaError, Fault},
     io::{BaseReader, Output},
     map::Region,
+    predict,
     prelude::{Mapping, PreludeReader},
     resume::ResumePoint,
     streams::{Streams, Varint},
@@ -51,10 +52,10 @@ enum Step {
 
 /// What a step found missing.
 pub(super) enum Pause {
-    /// So many bytes of payload, gathered at the start of the block buffer.
-    Bytes(usize),
+    /// So many bytes of payload, gathered at the start of the block buffer: a header's.
+    Bytes(u8),
     /// The next block of this stream.
-    Block(usize),
+    Block(u8),
 }
 
 /// The next part of the operation at hand.
@@ -71,14 +72,19 @@ struct Operation {
 ///
 /// `MEMORY` bytes are shared by the streams' windows and the block at hand, `SHIFTS` bounds the shift table; the aliases
 /// [`Decoder16K`](super::Decoder16K) to [`HostDecoder`](super::HostDecoder) are the RAM classes.
+///
+/// What is small and often used stands first, here and in the structures below: a microcontroller reaches the first few hundred
+/// bytes behind a pointer in one instruction.
+#[repr(C)]
 pub struct Decoder<const MEMORY: usize, const SHIFTS: usize> {
     machine: Machine,
-    memory: [u8; MEMORY],
     keys: [u32; SHIFTS],
     shifts: [u32; SHIFTS],
+    memory: [u8; MEMORY],
 }
 
 /// Everything whose size does not depend on the class.
+#[repr(C)]
 struct Machine {
     payload: Payload,
     resume: Option<ResumePoint>,
@@ -102,8 +108,8 @@ struct Machine {
     section_end: u32,
     operation: Operation,
     copier: Copier,
-    streams: Streams,
     mapping: Mapping,
+    streams: Streams,
 }
 
 /// What a class sizes.
@@ -134,7 +140,7 @@ impl<const MEMORY: usize, const SHIFTS: usize> Default for Decoder<MEMORY, SHIFT
 impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
     /// A decoder that was not started. `const`, so that it can be a `static` and never pass over a small stack.
     pub const fn new() -> Self {
-        Self { machine: Machine::NEW, memory: [0; MEMORY], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
+        Self { machine: Machine::new(), memory: [0; MEMORY], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
     }
 
     /// Starts on `payload`, from its first byte or from a resume point. The output must then go on at
@@ -192,26 +198,29 @@ impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
 }
 
 impl Machine {
-    const NEW: Self = Self {
-        payload: Payload::NONE,
-        resume: None,
-        mark: ResumePoint::NONE,
-        step: Step::Stopped,
-        header: None,
-        at: 0,
-        written: 0,
-        gathered: 0,
-        pending: None,
-        frame: None,
-        checksum: false,
-        number: Varint::NEW,
-        prelude: PreludeReader::NEW,
-        section_end: 0,
-        operation: Operation { literals: 0, copy: 0, diagonal: 0, missing: 0 },
-        copier: Copier::NEW,
-        streams: Streams::NEW,
-        mapping: Mapping::NEW,
-    };
+    /// A function and no constant: its zeros are then set, not copied from 6.7 KiB of flash.
+    const fn new() -> Self {
+        Self {
+            payload: Payload::NONE,
+            resume: None,
+            mark: ResumePoint::NONE,
+            step: Step::Stopped,
+            header: None,
+            at: 0,
+            written: 0,
+            gathered: 0,
+            pending: None,
+            frame: None,
+            checksum: false,
+            number: Varint::NEW,
+            prelude: PreludeReader::NEW,
+            section_end: 0,
+            operation: Operation { literals: 0, copy: 0, diagonal: 0, missing: 0 },
+            copier: Copier::NEW,
+            streams: Streams::NEW,
+            mapping: Mapping::NEW,
+        }
+    }
 
     fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
         self.step = Step::Stopped;
@@ -240,6 +249,7 @@ impl Machine {
         Ok(())
     }
 
+    #[inline(never)] // a caller's frame and registers are its own
     fn push<B: BaseReader, O: Output>(
         &mut self,
         input: &[u8],
@@ -299,8 +309,8 @@ impl Machine {
     /// Gathers what a step paused for. `false`: the input is used up.
     fn fetch(&mut self, pause: Pause, rest: &mut &[u8], parts: &mut Parts<'_>) -> Result<bool, DeltaError> {
         let stream = match pause {
-            Pause::Bytes(count) => return self.gather(count, rest, parts),
-            Pause::Block(stream) => stream,
+            Pause::Bytes(count) => return self.gather(count.into(), rest, parts),
+            Pause::Block(stream) => stream.into(),
         };
         if self.pending.is_none() {
             if self.streams.ended(stream) {
@@ -341,10 +351,10 @@ impl Machine {
     /// The gathered bytes, which are then used up.
     fn taken<'a, const N: usize>(&mut self, parts: &'a Parts<'_>) -> Result<&'a [u8; N], Pause> {
         if self.gathered < N {
-            return Err(Pause::Bytes(N));
+            return Err(Pause::Bytes(N as u8));
         }
         self.gathered = 0;
-        parts.block.first_chunk::<N>().ok_or(Pause::Bytes(N))
+        parts.block.first_chunk::<N>().ok_or(Pause::Bytes(N as u8))
     }
 
     /// Runs one step. The outer error is final; the inner one says what is missing.
@@ -405,7 +415,7 @@ impl Machine {
         {
             return Err(DeltaError::WrongImages);
         }
-        if !header.fits(limits) {
+        if !header.fits(limits) || !predict::knows(header.arch) {
             return Err(DeltaError::TooLarge);
         }
         if header.fields & sealift_manifests::delta_format::field::READ_BACK != 0 && !read_back {
@@ -523,7 +533,7 @@ impl Machine {
             let bytes = self.streams.readable(stream::LITERAL, parts.windows);
             let now = bytes.get(..bytes.len().min(self.operation.literals as usize)).unwrap_or(&[]);
             if now.is_empty() {
-                return Ok(Err(Pause::Block(stream::LITERAL)));
+                return Ok(Err(Pause::Block(stream::LITERAL as u8)));
             }
             output.write(self.written, now).map_err(Fault::Output)?;
             let count = now.len() as u32;
@@ -562,7 +572,7 @@ impl Machine {
         let start = self.frame.as_ref().ok_or(DeltaError::Zstd)?;
         let len = start.rest();
         if self.gathered < len {
-            return Ok(Err(Pause::Bytes(len)));
+            return Ok(Err(Pause::Bytes(len as u8)));
         }
         let header: FrameHeader = start.finish(parts.block.get(..len).unwrap_or(&[]))?;
         self.gathered = 0;

@@ -23,10 +23,11 @@ struct Stream {
 }
 
 /// All streams, with the one set of entropy tables they share.
+#[repr(C)]
 pub(super) struct Streams {
-    entropy: Entropy,
-    memories: [Memory; STREAMS],
     streams: [Stream; STREAMS],
+    memories: [Memory; STREAMS],
+    entropy: Entropy,
 }
 
 /// A number being read, seven bits a byte, lowest first.
@@ -127,13 +128,13 @@ impl Streams {
     /// The next byte of `stream`.
     #[inline]
     pub(super) fn byte(&mut self, stream: usize, windows: &[u8]) -> Result<u8, Pause> {
-        let place = self.streams.get_mut(stream).ok_or(Pause::Block(stream))?;
+        let place = self.streams.get_mut(stream).ok_or(Pause::Block(stream as u8))?;
         if place.read == place.written {
-            return Err(Pause::Block(stream));
+            return Err(Pause::Block(stream as u8));
         }
         let at = place.start.wrapping_add(place.read & place.window.wrapping_sub(1));
         place.read = place.read.wrapping_add(1);
-        windows.get(at as usize).copied().ok_or(Pause::Block(stream))
+        windows.get(at as usize).copied().ok_or(Pause::Block(stream as u8))
     }
 
     /// The next number of `stream`; `number` keeps what was read of it when a block is due.

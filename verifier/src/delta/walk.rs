@@ -33,6 +33,7 @@ pub fn walk_frame(frame: &[u8], window: &mut [u8], mut show: impl FnMut(Block, &
         return Err(DeltaError::TooLarge);
     }
     let (mut entropy, mut memory, mut written) = (Entropy::NEW, Memory::NEW, 0u32);
+    memory.clear();
     loop {
         let block_start = at;
         let block = BlockHeader::parse(*frame.get(at..).and_then(|rest| rest.first_chunk()).ok_or(DeltaError::Zstd)?)?;

@@ -27,10 +27,12 @@ impl<const MEMORY: usize, const SHIFTS: usize> Decode for delta::Decoder<MEMORY,
     }
 
     fn push(&mut self, input: &[u8], base: &mut impl BaseReader, output: &mut impl Output) -> Result<Progress, Error> {
-        let pushed = delta::Decoder::push(self, input, &mut Store(base), &mut Store(output));
+        let (mut base, mut output) = (Store::new(base), Store::new(output));
+        let pushed = delta::Decoder::push(self, input, &mut base, &mut output);
         let delta::Progress { consumed, state } = pushed.map_err(|fault| match fault {
             Fault::Payload(error) => refusal(error),
-            Fault::Base(error) | Fault::Output(error) => error,
+            Fault::Base(Failed) => base.error,
+            Fault::Output(Failed) => output.error,
         })?;
         let state = match state {
             delta::State::NeedInput => State::NeedInput,
@@ -60,25 +62,49 @@ fn refusal(error: DeltaError) -> Error {
     }
 }
 
-/// One of the installation's stores as the decoder wants it.
-struct Store<'a, T>(&'a mut T);
+/// One of the installation's stores as the decoder wants it. It keeps the error, so that the decoder passes a mere mark on: in
+/// a register.
+struct Store<'a, T> {
+    store: &'a mut T,
+    error: Error,
+}
+
+/// The store failed; it knows why.
+#[derive(Clone, Copy, Debug)]
+struct Failed;
+
+impl<'a, T> Store<'a, T> {
+    fn new(store: &'a mut T) -> Self {
+        Store { store, error: Error::Storage }
+    }
+
+    fn kept(&mut self, done: Result<(), Error>) -> Result<(), Failed> {
+        done.map_err(|error| {
+            self.error = error;
+            Failed
+        })
+    }
+}
 
 impl<T: BaseReader> delta::BaseReader for Store<'_, T> {
-    type Error = Error;
+    type Error = Failed;
 
-    fn read_at(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        self.0.read_at(offset, bytes)
+    fn read_at(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Failed> {
+        let done = self.store.read_at(offset, bytes);
+        self.kept(done)
     }
 }
 
 impl<T: Output> delta::Output for Store<'_, T> {
-    type Error = Error;
+    type Error = Failed;
 
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        self.0.write(offset, bytes)
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Failed> {
+        let done = self.store.write(offset, bytes);
+        self.kept(done)
     }
 
-    fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        self.0.read_back(offset, bytes)
+    fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Failed> {
+        let done = self.store.read_back(offset, bytes);
+        self.kept(done)
     }
 }

@@ -27,28 +27,23 @@ impl Subject {
 
     /// Writes the record of a mark; returns its length.
     pub(super) fn encode(&self, mark: &Mark, out: &mut [u8]) -> Result<usize, Error> {
-        let mut writer = RecordWriter::new(out, VERSION)?;
-        writer.u8(self.slot as u8)?;
+        let mut writer = RecordWriter::new(out, VERSION);
+        writer.u8(self.slot as u8);
         for digest in self.digests() {
-            writer.bytes(&digest.0)?;
+            writer.bytes(&digest.0);
         }
-        writer.bytes(&mark.output.to_be_bytes())?.bytes(&mark.token)?;
+        writer.bytes(&mark.output.to_be_bytes()).bytes(&mark.token);
         writer.finish()
     }
 
     /// Reads a record, if it is one of this installation.
     pub(super) fn decode(&self, record: &[u8]) -> Result<Mark, Error> {
         let mut reader = RecordReader::new(record, VERSION)?;
-        if reader.u8()? != self.slot as u8 {
-            return Err(Error::StateCorrupt);
-        }
+        let mut ours = reader.u8() == self.slot as u8;
         for digest in self.digests() {
-            if reader.array()? != digest.0 {
-                return Err(Error::StateCorrupt);
-            }
+            ours &= reader.digest() == digest;
         }
-        let mark = Mark { output: u32::from_be_bytes(reader.array()?), token: reader.array()? };
-        reader.finish()?;
-        Ok(mark)
+        let mark = Mark { output: reader.u32(), token: reader.array() };
+        if ours { reader.done(mark) } else { Err(Error::StateCorrupt) }
     }
 }

@@ -50,6 +50,7 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
     /// storage of the installed image, which a delta needs; it is hashed before anything is written. `hint` is what
     /// [`Install::hint`] left in an earlier session; one that does not belong here is [`Error::StateCorrupt`]: drop it and
     /// start without.
+    #[inline(never)]
     pub fn begin(
         approved: Approved<'b>,
         choice: &Choice,
@@ -118,6 +119,7 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
     /// Takes the next bytes of the payload, in pieces of any size. Bytes beyond its signed length are refused before any of
     /// them is looked at. A payload that doesn't decode is taken to its end, unwritten: [`Install::finish`] then says whether
     /// it was altered ([`Error::PayloadHash`]) or signed as it is ([`Error::PayloadCorrupt`]).
+    #[inline(never)]
     pub fn push(&mut self, bytes: &[u8]) -> Result<Next, Error> {
         let left = self.subject.payload.length.saturating_sub(self.next_offset());
         if bytes.len() > left as usize {
@@ -175,6 +177,7 @@ impl<'b, F: NorFlash, B: ReadNorFlash, D: Decode, const BUF: usize> Install<'b, 
 
     /// Ends the installation: the payload's length and hash, the image's length, and then the hash over the whole slot, read
     /// back.
+    #[inline(never)]
     pub fn finish(self) -> Result<VerifiedImage<'b>, Error> {
         let payload = &self.subject.payload;
         if self.next_offset() < payload.length {

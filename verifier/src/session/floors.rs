@@ -12,7 +12,7 @@
 //! | security counter | a confirmed image | nothing |
 
 use sealift_manifests::bounds::{MAX_NAME, MAX_ROLE_KEYS};
-use sealift_manifests::{Digest, is_name};
+use sealift_manifests::is_name;
 
 use crate::error::Error;
 use crate::record::{CHECKSUM, RecordReader, RecordWriter};
@@ -63,7 +63,8 @@ impl DelegatedFloor {
     /// The floor of the role `name`.
     pub fn new(name: &str, floor: Floor) -> Result<Self, Error> {
         let mut bytes = [0; MAX_NAME];
-        bytes.get_mut(..name.len()).ok_or(Error::StateCorrupt)?.copy_from_slice(name.as_bytes());
+        let room = bytes.get_mut(..name.len()).ok_or(Error::StateCorrupt)?;
+        room.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
         Ok(DelegatedFloor { name: bytes, name_length: name.len(), floor })
     }
 
@@ -86,73 +87,71 @@ pub const TRUST_RECORD_MAX: usize = 1 + 4 * (1 + FLOOR_MAX) + 3 * 8 + 2 + MAX_NA
 impl TrustState {
     /// Writes the record; returns its length.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, Error> {
-        let mut writer = RecordWriter::new(out, VERSION)?;
-        write_floor(&mut writer, self.timestamp.as_ref().map(|known| &known.floor))?;
+        let mut writer = RecordWriter::new(out, VERSION);
+        write_floor(&mut writer, self.timestamp.as_ref().map(|known| &known.floor));
         if let Some(known) = &self.timestamp {
-            writer.u64(known.issued)?.u64(known.snapshot_version)?;
+            writer.u64(known.issued).u64(known.snapshot_version);
         }
-        write_floor(&mut writer, self.snapshot.as_ref().map(|known| &known.floor))?;
+        write_floor(&mut writer, self.snapshot.as_ref().map(|known| &known.floor));
         if let Some(known) = &self.snapshot {
-            writer.u64(known.targets_version)?;
+            writer.u64(known.targets_version);
         }
-        write_floor(&mut writer, self.targets.as_ref())?;
-        write_floor(&mut writer, self.delegated.as_ref().map(|known| &known.floor))?;
+        write_floor(&mut writer, self.targets.as_ref());
+        write_floor(&mut writer, self.delegated.as_ref().map(|known| &known.floor));
         if let Some(known) = &self.delegated {
-            writer.sized(known.name())?;
+            writer.sized(known.name());
         }
         writer.finish()
     }
 
     /// Reads the record.
     pub fn decode(record: &[u8]) -> Result<Self, Error> {
-        let reader = &mut RecordReader::new(record, VERSION)?;
-        let timestamp = match read_floor(reader)? {
-            Some(floor) => Some(TimestampFloor { floor, issued: reader.u64()?, snapshot_version: reader.u64()? }),
-            None => None,
-        };
-        let snapshot = match read_floor(reader)? {
-            Some(floor) => Some(SnapshotFloor { floor, targets_version: reader.u64()? }),
-            None => None,
-        };
-        let targets = read_floor(reader)?;
-        let delegated = match read_floor(reader)? {
-            Some(floor) => {
-                let name = core::str::from_utf8(reader.sized()?).map_err(|_| Error::StateCorrupt)?;
-                if !is_name(name) {
-                    return Err(Error::StateCorrupt);
-                }
-                Some(DelegatedFloor::new(name, floor)?)
+        let mut state = TrustState::default();
+        let mut reader = RecordReader::new(record, VERSION)?;
+        if let Some(floor) = read_floor(&mut reader) {
+            state.timestamp = Some(TimestampFloor { floor, issued: reader.u64(), snapshot_version: reader.u64() });
+        }
+        if let Some(floor) = read_floor(&mut reader) {
+            state.snapshot = Some(SnapshotFloor { floor, targets_version: reader.u64() });
+        }
+        state.targets = read_floor(&mut reader);
+        if let Some(floor) = read_floor(&mut reader) {
+            let name = core::str::from_utf8(reader.sized()).unwrap_or_default();
+            if !is_name(name) {
+                return Err(Error::StateCorrupt);
             }
-            None => None,
-        };
-        reader.finish()?;
-        Ok(TrustState { timestamp, snapshot, targets, delegated })
+            state.delegated = Some(DelegatedFloor::new(name, floor)?);
+        }
+        reader.done(state)
     }
 }
 
 /// A count of 0 signers is no floor: a floor always has some.
-fn write_floor(writer: &mut RecordWriter<'_>, floor: Option<&Floor>) -> Result<(), Error> {
+#[inline(never)]
+fn write_floor(writer: &mut RecordWriter<'_>, floor: Option<&Floor>) {
     let Some(floor) = floor else {
-        writer.u8(0)?;
-        return Ok(());
+        writer.u8(0);
+        return;
     };
     // At most MAX_ROLE_KEYS, so the cast is exact.
-    writer.u8(floor.signers.count() as u8)?.u64(floor.version)?.bytes(&floor.content.0)?;
-    floor.signers.iter().try_for_each(|signer| writer.bytes(&signer.0).map(|_| ()))
+    writer.u8(floor.signers.count() as u8).u64(floor.version).bytes(&floor.content.0);
+    for signer in floor.signers.iter() {
+        writer.bytes(&signer.0);
+    }
 }
 
-fn read_floor(reader: &mut RecordReader<'_>) -> Result<Option<Floor>, Error> {
-    let count = reader.u8()?;
+#[inline(never)]
+fn read_floor(reader: &mut RecordReader<'_>) -> Option<Floor> {
+    let count = reader.u8();
     if count == 0 {
-        return Ok(None);
+        return None;
     }
-    let (version, content) = (reader.u64()?, Digest(reader.array()?));
-    let mut signers = Signers::default();
+    let mut floor = Floor { version: reader.u64(), content: reader.digest(), signers: Signers::default() };
     for _ in 0..count {
-        let fingerprint = Digest(reader.array()?);
-        if signers.contains(&fingerprint) || !signers.insert(fingerprint) {
-            return Err(Error::StateCorrupt);
+        let fingerprint = reader.digest();
+        if floor.signers.contains(&fingerprint) || !floor.signers.insert(fingerprint) {
+            reader.refuse();
         }
     }
-    Ok(Some(Floor { version, content, signers }))
+    Some(floor)
 }

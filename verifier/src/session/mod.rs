@@ -26,6 +26,7 @@ pub mod slot_record;
 use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
 use sealift_manifests::{Delegation, Envelope, Meta, RepositoryId, Role, Root, Snapshot, Targets, Timestamp, bundle};
 
+use crate::certain::{pass, require, surely};
 use crate::cose::{CoseFile, ListedKeys};
 use crate::error::Error;
 use crate::trust::format::RootFacts;
@@ -68,27 +69,28 @@ pub struct Session<'b> {
     state: TrustState,
     root: Trusted<Root<'b>>,
     roots_accepted: usize,
-    stage: Stage<'b>,
+    stage: Stage,
+    /// What was accepted in this session: each stands from its own stage on, and is never moved again.
+    timestamp: Option<Trusted<Timestamp<'b>>>,
+    snapshot: Option<Trusted<Snapshot<'b>>>,
+    targets: Option<Listed<'b>>,
+    /// Of the device's product, if the top-level targets delegate it.
+    delegation: Option<Delegation<'b>>,
+    delegated: Option<Listed<'b>>,
 }
 
-/// How far the workflow has come; each stage holds what vouches for the next.
-#[derive(Clone, Copy, Debug)]
-enum Stage<'b> {
+/// Which file is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
     Roots,
     Timestamp,
-    Snapshot(Trusted<Timestamp<'b>>),
-    Targets(Trusted<Snapshot<'b>>),
-    Delegated { snapshot: Trusted<Snapshot<'b>>, targets: Listed<'b>, delegation: Delegation<'b> },
-    Done(Listing<'b>),
+    Snapshot,
+    Targets,
+    Delegated,
+    Done,
 }
 
-/// The verified targets files that may name an image for this device.
-#[derive(Clone, Copy, Debug)]
-struct Listing<'b> {
-    targets: Listed<'b>,
-    delegated: Option<(Delegation<'b>, Listed<'b>)>,
-}
-
+/// A verified targets file, which may name an image for this device.
 #[derive(Clone, Copy, Debug)]
 struct Listed<'b> {
     role: Trusted<Targets<'b>>,
@@ -98,6 +100,7 @@ struct Listed<'b> {
 impl<'b> Session<'b> {
     /// Starts a session from what the device keeps: its identity, the root it trusts and its floors. `time` is what a
     /// clock says, if there is one; a signed lower bound from the floors is added to it.
+    #[inline(never)]
     pub fn new(
         identity: Identity<'b>,
         root: &'b [u8],
@@ -106,10 +109,21 @@ impl<'b> Session<'b> {
         policy: Policy,
     ) -> Result<Self, Error> {
         let root: Trusted<Root<'b>> = Verified::stored_root(&CoseFile::new(root)?, &policy)?;
-        if root.content().header.repository != identity.repository {
-            return Err(Error::WrongRepository(Role::Root));
-        }
-        Ok(Session { identity, policy, time, state, root, roots_accepted: 0, stage: Stage::Roots })
+        require!(root.content().header.repository == identity.repository, Error::WrongRepository(Role::Root));
+        Ok(Session {
+            identity,
+            policy,
+            time,
+            state,
+            root,
+            roots_accepted: 0,
+            stage: Stage::Roots,
+            timestamp: None,
+            snapshot: None,
+            targets: None,
+            delegation: None,
+            delegated: None,
+        })
     }
 
     /// The floors as they stand now.
@@ -124,55 +138,69 @@ impl<'b> Session<'b> {
 
     /// The next file, or `None` when a target can be selected.
     pub fn next(&self) -> Option<Fetch> {
-        match &self.stage {
-            Stage::Roots => self.root_version().checked_add(1).map(Fetch::root),
-            Stage::Timestamp => Some(Fetch::timestamp()),
-            Stage::Snapshot(timestamp) => Some(Fetch::pinned(Role::Snapshot, &timestamp.content().snapshot)),
-            Stage::Targets(snapshot) => Some(Fetch::pinned(Role::Targets, &snapshot.content().targets)),
-            Stage::Delegated { snapshot, delegation, .. } => {
-                snapshot.content().delegated(delegation.name).map(|meta| Fetch::pinned(Role::Targets, &meta))
-            }
-            Stage::Done(_) => None,
+        let pinned = match self.stage {
+            Stage::Roots => return self.root_version().checked_add(1).map(Fetch::root),
+            Stage::Timestamp => return Some(Fetch::timestamp()),
+            Stage::Done => return None,
+            Stage::Snapshot | Stage::Targets | Stage::Delegated => self.pin()?,
+        };
+        let role = if self.stage == Stage::Snapshot { Role::Snapshot } else { Role::Targets };
+        Some(Fetch::pinned(role, &pinned))
+    }
+
+    /// What pins the next file, if anything does.
+    fn pin(&self) -> Option<Meta> {
+        match self.stage {
+            Stage::Snapshot => Some(self.timestamp.as_ref()?.content().snapshot),
+            Stage::Targets => Some(self.snapshot.as_ref()?.content().targets),
+            Stage::Delegated => self.snapshot.as_ref()?.content().delegated(self.delegation.as_ref()?.name),
+            Stage::Roots | Stage::Timestamp | Stage::Done => None,
         }
     }
 
     /// There is no newer root: the one that is trusted now is the last.
     pub fn no_newer_root(&mut self) -> Result<(), Error> {
-        match self.stage {
-            Stage::Roots => {
-                // 5.3.10
-                self.root.check_expiry(self.time())?;
-                self.stage = Stage::Timestamp;
-                Ok(())
-            }
-            _ => Err(Error::OutOfOrder(Role::Root)),
+        if self.stage != Stage::Roots {
+            return Err(Error::OutOfOrder(Role::Root));
         }
+        // 5.3.10
+        pass!(self.root.check_expiry(self.time()));
+        self.stage = Stage::Timestamp;
+        Ok(())
     }
 
     /// Takes the next file. Persist the record before going on. After an error the session stands where it stood.
     pub fn supply(&mut self, file: &'b [u8]) -> Result<Record<'_>, Error> {
-        match self.stage {
-            Stage::Roots => self.accept_root(file),
-            Stage::Timestamp => self.accept_timestamp(file),
-            Stage::Snapshot(timestamp) => self.accept_snapshot(&timestamp, file),
-            Stage::Targets(snapshot) => self.accept_targets(snapshot, file),
-            Stage::Delegated { snapshot, targets, delegation } => {
-                self.accept_delegated(&snapshot, targets, &delegation, file)
-            }
-            Stage::Done(_) => Err(Error::OutOfOrder(Role::Targets)),
+        if let Some(pin) = self.pin() {
+            // A file of another length than the pinned one is refused before anything in it is read. The pin as a whole, hash
+            // included, is checked with the signatures.
+            require!(u32::try_from(file.len()) == Ok(pin.length), Error::LengthMismatch(self.role()));
         }
+        match self.stage {
+            Stage::Roots => {
+                pass!(self.accept_root(file));
+                return Ok(Record::Root(file));
+            }
+            Stage::Timestamp => pass!(self.accept_timestamp(file)),
+            Stage::Snapshot => pass!(self.accept_snapshot(file)),
+            Stage::Targets => pass!(self.accept_targets(file)),
+            Stage::Delegated => pass!(self.accept_delegated(file)),
+            Stage::Done => return Err(Error::OutOfOrder(Role::Targets)),
+        }
+        Ok(Record::Trust(&self.state))
     }
 
     /// Takes a whole bundle and passes each record to `persist` as it falls due. Roots that the device has already are
     /// passed over.
+    #[inline(never)]
     pub fn supply_bundle(
         &mut self,
         bundle: &'b [u8],
         mut persist: impl FnMut(Record<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for file in bundle::files(bundle) {
-            let file = file.map_err(|error| Error::Malformed(self.role(), error))?;
-            if matches!(self.stage, Stage::Roots) {
+            let file = file.map_err(|error| Error::malformed(self.role(), error))?;
+            if self.stage == Stage::Roots {
                 match peek(file)? {
                     (Role::Root, version) if version <= self.root_version() => continue,
                     (Role::Root, _) => {}
@@ -181,7 +209,8 @@ impl<'b> Session<'b> {
             }
             persist(self.supply(file)?)?;
         }
-        if matches!(self.stage, Stage::Done(_)) { Ok(()) } else { Err(Error::OutOfOrder(self.role())) }
+        require!(self.stage == Stage::Done, Error::OutOfOrder(self.role()));
+        Ok(())
     }
 
     /// The role whose file is next.
@@ -205,24 +234,24 @@ impl<'b> Session<'b> {
     }
 
     #[inline(never)] // stack: one step's at a time
-    fn accept_root(&mut self, file: &'b [u8]) -> Result<Record<'_>, Error> {
+    fn accept_root(&mut self, file: &'b [u8]) -> Result<(), Error> {
         if self.roots_accepted >= MAX_BUNDLE_ROOTS {
             return Err(Error::TooManyRoots);
         }
         self.root = self.root.next_root(&CoseFile::new(file)?, &self.policy)?;
         self.roots_accepted += 1;
-        Ok(Record::Root(file))
+        Ok(())
     }
 
     #[inline(never)] // stack: one step's at a time
-    fn accept_timestamp(&mut self, file: &'b [u8]) -> Result<Record<'_>, Error> {
+    fn accept_timestamp(&mut self, file: &'b [u8]) -> Result<(), Error> {
         let known = self.state.timestamp.as_ref();
         let named = known.zip(self.state.snapshot.as_ref()).map(|(t, s)| (t.snapshot_version, &s.floor));
         let timestamp: Trusted<Timestamp<'b>> =
             self.root.timestamp(&CoseFile::new(file)?, known.map(|known| &known.floor), named, self.time())?;
         let content = timestamp.content();
         // Signed at or after its own expiry: it was never valid.
-        timestamp.check_expiry(Time::AtLeast(content.issued))?;
+        pass!(timestamp.check_expiry(Time::AtLeast(content.issued)));
         // The signed bound only rises while the keys that gave it still speak, and falls with them.
         let kept = known.filter(|known| known.floor.holds(&self.authority(Role::Timestamp)));
         self.state.timestamp = Some(TimestampFloor {
@@ -230,16 +259,18 @@ impl<'b> Session<'b> {
             issued: kept.map_or(0, |known| known.issued).max(content.issued),
             snapshot_version: content.snapshot.version,
         });
-        self.stage = Stage::Snapshot(timestamp);
-        Ok(Record::Trust(&self.state))
+        self.timestamp = Some(timestamp);
+        self.stage = Stage::Snapshot;
+        Ok(())
     }
 
     #[inline(never)] // stack: one step's at a time
-    fn accept_snapshot(&mut self, timestamp: &Trusted<Timestamp<'b>>, file: &'b [u8]) -> Result<Record<'_>, Error> {
-        check_length(file, Some(timestamp.content().snapshot), Role::Snapshot)?;
+    fn accept_snapshot(&mut self, file: &'b [u8]) -> Result<(), Error> {
+        let timestamp = self.timestamp.as_ref().ok_or(Error::OutOfOrder(Role::Timestamp))?;
         let known = self.state.snapshot.as_ref();
         // The version listed for a targets role falls with that role's own floor.
-        let fell = self.state.targets.as_ref().is_some_and(|floor| !floor.holds(&self.authority(Role::Targets)));
+        let fell =
+            surely(self.state.targets.as_ref().is_some_and(|floor| !floor.holds(&self.authority(Role::Targets))));
         let prior = known.filter(|_| !fell).map(|known| (None, known.targets_version));
         let snapshot: Trusted<Snapshot<'b>> = self.root.snapshot(
             timestamp,
@@ -250,50 +281,53 @@ impl<'b> Session<'b> {
         )?;
         self.state.snapshot =
             Some(SnapshotFloor { floor: snapshot.floor(), targets_version: snapshot.content().targets.version });
-        self.stage = Stage::Targets(snapshot);
-        Ok(Record::Trust(&self.state))
+        self.snapshot = Some(snapshot);
+        self.stage = Stage::Targets;
+        Ok(())
     }
 
     #[inline(never)] // stack: one step's at a time
-    fn accept_targets(&mut self, snapshot: Trusted<Snapshot<'b>>, file: &'b [u8]) -> Result<Record<'_>, Error> {
-        check_length(file, Some(snapshot.content().targets), Role::Targets)?;
-        let targets: Trusted<Targets<'b>> =
-            self.root.targets(&snapshot, &CoseFile::new(file)?, self.state.targets.as_ref(), self.time())?;
-        let mut delegations = targets.content().delegations_of(self.identity.product);
-        let delegation = delegations.next();
-        if delegations.next().is_some() {
-            return Err(Error::AmbiguousDelegation);
-        }
-        let floor = targets.floor();
-        let targets = Listed { role: targets, file };
-        self.stage = match delegation {
-            None => Stage::Done(Listing { targets, delegated: None }),
-            Some(delegation) => {
-                let authority = targets.authority(&delegation);
-                check_authority::<_, Signers>(&authority, Role::Targets, &self.policy)?;
-                let known = self.state.delegated.as_ref().and_then(|known| known.of(delegation.name));
-                match snapshot.content().delegated(delegation.name) {
-                    Some(_) => Stage::Delegated { snapshot, targets, delegation },
-                    // 5.5.5 for the delegated role: what was listed once is not taken away.
-                    None if known.is_some_and(|floor| floor.holds(&authority)) => return Err(Error::NotInSnapshot),
-                    // Nothing was ever released for this product.
-                    None => Stage::Done(Listing { targets, delegated: None }),
-                }
-            }
-        };
-        self.state.targets = Some(floor);
-        Ok(Record::Trust(&self.state))
+    fn accept_targets(&mut self, file: &'b [u8]) -> Result<(), Error> {
+        let snapshot = self.snapshot.as_ref().ok_or(Error::OutOfOrder(Role::Snapshot))?;
+        let role: Trusted<Targets<'b>> =
+            self.root.targets(snapshot, &CoseFile::new(file)?, self.state.targets.as_ref(), self.time())?;
+        let delegation = self.delegation_in(snapshot, role.content())?;
+        self.state.targets = Some(role.floor());
+        self.stage = if delegation.is_some() { Stage::Delegated } else { Stage::Done };
+        self.delegation = delegation;
+        self.targets = Some(Listed { role, file });
+        Ok(())
     }
 
-    #[inline(never)] // stack: one step's at a time
-    fn accept_delegated(
-        &mut self,
+    /// The one delegation of the device's product, if its file is listed yet.
+    #[inline(never)]
+    fn delegation_in(
+        &self,
         snapshot: &Trusted<Snapshot<'b>>,
-        targets: Listed<'b>,
-        delegation: &Delegation<'b>,
-        file: &'b [u8],
-    ) -> Result<Record<'_>, Error> {
-        check_length(file, snapshot.content().delegated(delegation.name), Role::Targets)?;
+        targets: &Targets<'b>,
+    ) -> Result<Option<Delegation<'b>>, Error> {
+        let mut delegations = targets.delegations_of(self.identity.product);
+        let delegation = delegations.next();
+        require!(delegations.next().is_none(), Error::AmbiguousDelegation);
+        let Some(delegation) = delegation else { return Ok(None) };
+        let authority = ListedKeys::of_delegation(targets, &delegation);
+        pass!(check_authority::<_, Signers>(&authority, Role::Targets, &self.policy));
+        if snapshot.content().delegated(delegation.name).is_some() {
+            return Ok(Some(delegation));
+        }
+        // 5.5.5 for the delegated role: what was listed once is not taken away.
+        let known = self.state.delegated.as_ref().and_then(|known| known.of(delegation.name));
+        require!(!known.is_some_and(|floor| floor.holds(&authority)), Error::NotInSnapshot);
+        // Nothing was ever released for this product.
+        Ok(None)
+    }
+
+    #[inline(never)] // stack: one step's at a time
+    fn accept_delegated(&mut self, file: &'b [u8]) -> Result<(), Error> {
+        let (Some(snapshot), Some(targets), Some(delegation)) = (&self.snapshot, &self.targets, &self.delegation)
+        else {
+            return Err(Error::OutOfOrder(Role::Targets));
+        };
         let floor = self.state.delegated.as_ref().and_then(|known| known.of(delegation.name));
         let role: Trusted<Targets<'b>> = self.root.delegated(
             snapshot,
@@ -304,8 +338,9 @@ impl<'b> Session<'b> {
             self.time(),
         )?;
         self.state.delegated = Some(DelegatedFloor::new(delegation.name, role.floor())?);
-        self.stage = Stage::Done(Listing { targets, delegated: Some((*delegation, Listed { role, file })) });
-        Ok(Record::Trust(&self.state))
+        self.delegated = Some(Listed { role, file });
+        self.stage = Stage::Done;
+        Ok(())
     }
 }
 
@@ -316,18 +351,9 @@ impl<'b> Listed<'b> {
     }
 }
 
-/// Refuses a file of another length than the pinned one before anything in it is read. The pin as a whole, hash included, is
-/// checked with the signatures.
-fn check_length(file: &[u8], pin: Option<Meta>, role: Role) -> Result<(), Error> {
-    match pin {
-        Some(pin) if u32::try_from(file.len()) != Ok(pin.length) => Err(Error::LengthMismatch(role)),
-        _ => Ok(()),
-    }
-}
-
 /// Role and version that a file says it has, to route it: nothing is trusted for it.
 fn peek(file: &[u8]) -> Result<(Role, u64), Error> {
-    let malformed = |error| Error::Malformed(Role::Root, error);
+    let malformed = |error| Error::malformed(Role::Root, error);
     let payload = Envelope::decode(file).map_err(malformed)?.payload;
     match Role::peek(payload).map_err(malformed)? {
         Role::Root => Ok((Role::Root, Root::decode(payload).map_err(malformed)?.header.version)),

@@ -2,8 +2,8 @@
 
 use sealift_manifests::{Digest, Target, Version, sha256};
 
-use super::{Identity, Listed, Session, Stage, slot_record};
-use crate::certain::require;
+use super::{Identity, Session, Stage, slot_record};
+use crate::certain::{pass, require};
 use crate::cose::ListedKeys;
 use crate::error::Error;
 use crate::trust::Time;
@@ -70,47 +70,37 @@ impl<'b> Approved<'b> {
 impl<'b> Session<'b> {
     /// Selects the target whose entry has this SHA-256 (5.7, and Sealift's own checks). A digest that is not listed (any
     /// more) was superseded or withdrawn.
+    #[inline(never)]
     pub fn select(&self, digest: &Digest, device: &DeviceFacts) -> Result<Approved<'b>, Error> {
-        let Stage::Done(listing) = &self.stage else {
-            return Err(Error::OutOfOrder(Role::Targets));
-        };
+        require!(self.stage == Stage::Done, Error::OutOfOrder(Role::Targets));
         let root = self.root.content();
-        let top = |listed: &Listed<'b>| listed.role.content().find(digest).map(|target| (target, *listed));
-        let (target, listed, authority, ceiling) = if let Some((target, listed)) = top(&listing.targets) {
-            (target, listed, self.authority(Role::Targets), root.counter_ceiling)
+        let targets = self.targets.as_ref().ok_or(Error::OutOfOrder(Role::Targets))?;
+        let (target, file, authority, ceiling) = if let Some(target) = targets.role.content().find(digest) {
+            (target, targets.file, self.authority(Role::Targets), root.counter_ceiling)
         } else {
-            let (delegation, delegated) = listing.delegated.as_ref().ok_or(Error::TargetNotListed)?;
-            let (target, listed) = top(delegated).ok_or(Error::TargetNotListed)?;
+            let (Some(delegation), Some(delegated)) = (&self.delegation, &self.delegated) else {
+                return Err(Error::TargetNotListed);
+            };
+            let target = delegated.role.content().find(digest).ok_or(Error::TargetNotListed)?;
             // The delegation was found by the device's product; the target must be for a product of it too.
-            if !delegation.products.iter().any(|product| product == target.product) {
-                return Err(Error::WrongProduct);
-            }
-            let authority = listing.targets.authority(delegation);
-            (target, listed, authority, root.counter_ceiling.min(delegation.counter_ceiling))
+            require!(delegation.products.iter().any(|product| product == target.product), Error::WrongProduct);
+            let ceiling = root.counter_ceiling.min(delegation.counter_ceiling);
+            (target, delegated.file, targets.authority(delegation), ceiling)
         };
-        check_identity(&target, &self.identity)?;
+        pass!(check_identity(&target, &self.identity));
         require!(target.security_counter <= ceiling, Error::CounterAboveCeiling);
         require!(target.security_counter >= device.security_counter, Error::CounterTooLow);
-        if target.minimum_version.is_some_and(|minimum| device.installed.is_none_or(|installed| installed < minimum)) {
-            return Err(Error::BridgeRequired);
-        }
-        let freshness = match self.time() {
-            Time::AtLeast(_) if self.time != Time::Unknown => Freshness::Known,
-            _ if self.policy.requires_clock() => return Err(Error::ClockRequired),
-            _ => Freshness::Unknown,
-        };
-        Ok(Approved { target, digest: *digest, freshness, identity: self.identity, authority, file: listed.file })
+        let bridged = target.minimum_version.is_none_or(|minimum| device.installed.is_some_and(|now| now >= minimum));
+        require!(bridged, Error::BridgeRequired);
+        let known = self.time != Time::Unknown;
+        require!(known || !self.policy.requires_clock(), Error::ClockRequired);
+        let freshness = if known { Freshness::Known } else { Freshness::Unknown };
+        Ok(Approved { target, digest: *digest, freshness, identity: self.identity, authority, file })
     }
 
     /// Digest and entry of every target that the verified files list for this device's product, component and hardware.
     pub fn candidates(&self) -> impl Iterator<Item = (Digest, Target<'b>)> {
-        let listing = match &self.stage {
-            Stage::Done(listing) => Some(listing),
-            _ => None,
-        };
-        let files = listing.into_iter().flat_map(|listing| {
-            [Some(&listing.targets), listing.delegated.as_ref().map(|(_, listed)| listed)].into_iter().flatten()
-        });
+        let files = [&self.targets, &self.delegated].into_iter().filter(|_| self.stage == Stage::Done).flatten();
         let entries = files.flat_map(|listed| listed.role.content().targets.entries());
         let identity = self.identity;
         entries
@@ -120,10 +110,9 @@ impl<'b> Session<'b> {
 }
 
 /// Whether a target is for this device at all.
+#[inline(never)]
 pub(super) fn check_identity(target: &Target<'_>, identity: &Identity<'_>) -> Result<(), Error> {
-    if !target.critical.is_empty() {
-        return Err(Error::UnknownCritical(Role::Targets));
-    }
+    require!(target.critical.is_empty(), Error::UnknownCritical(Role::Targets));
     require!(target.product == identity.product, Error::WrongProduct);
     require!(target.component == identity.component, Error::WrongComponent);
     require!(target.hardware.iter().any(|hardware| hardware == identity.hardware), Error::WrongHardware);

@@ -9,12 +9,12 @@ use sealift_manifests::{Digest, Image, PublicKey, Role, Targets, Version};
 
 use super::Identity;
 use super::select::check_identity;
-use crate::certain::require;
+use crate::certain::{pass, require};
 use crate::cose::CoseFile;
 use crate::error::Error;
 use crate::record::{CHECKSUM, RecordReader, RecordWriter};
 use crate::trust::format::{Authority, SignedFile};
-use crate::trust::{Signers, count_signatures};
+use crate::trust::{SignerSet, Signers, count_signatures};
 
 const VERSION: u8 = 1;
 
@@ -57,13 +57,13 @@ pub(super) fn encode(
     file: &[u8],
     out: &mut [u8],
 ) -> Result<usize, Error> {
-    let mut writer = RecordWriter::new(out, VERSION)?;
+    let mut writer = RecordWriter::new(out, VERSION);
     // Both are at most MAX_ROLE_KEYS: the casts are exact.
-    writer.bytes(&digest.0)?.u8(authority.threshold() as u8)?.u8(authority.keys().count() as u8)?;
-    for key in authority.keys() {
-        writer.bytes(&key.0)?;
-    }
-    writer.sized(file)?;
+    writer.bytes(&digest.0).u8(authority.threshold() as u8).u8(authority.keys().count() as u8);
+    authority.keys().for_each(|key| {
+        writer.bytes(&key.0);
+    });
+    writer.sized(file);
     writer.finish()
 }
 
@@ -71,15 +71,18 @@ pub(super) fn encode(
 /// itself must then be hashed and compared, and the counter be no lower than the device's.
 pub fn verify(record: &[u8], identity: &Identity<'_>) -> Result<BootTarget, Error> {
     let mut reader = RecordReader::new(record, VERSION)?;
-    let digest = Digest(reader.array()?);
-    let (threshold, count) = (reader.u8()?, reader.u8()?);
-    let keys = reader.bytes(usize::from(count).saturating_mul(32))?;
-    let file = CoseFile::<Targets<'_>>::new(reader.sized()?)?;
-    reader.finish()?;
-    let _: Signers = count_signatures(&file, &RecordedKeys { threshold, keys }, Role::Targets)?;
+    let digest = reader.digest();
+    let (threshold, count) = (reader.u8(), reader.u8());
+    let keys = reader.bytes(usize::from(count).saturating_mul(32));
+    let file = reader.sized();
+    let file = CoseFile::<Targets<'_>>::new(reader.done(file)?)?;
+    let authority = RecordedKeys { threshold, keys };
+    let signers: Signers = count_signatures(&file, &authority, Role::Targets)?;
+    // Once more: whoever skipped the refusal above comes by here.
+    require!(threshold > 0 && signers.count() >= authority.threshold(), Error::ThresholdNotMet(Role::Targets));
     let targets = file.open()?;
     require!(targets.header.repository == identity.repository, Error::WrongRepository(Role::Targets));
     let target = targets.find(&digest).ok_or(Error::TargetNotListed)?;
-    check_identity(&target, identity)?;
+    pass!(check_identity(&target, identity));
     Ok(BootTarget { digest, image: target.image, security_counter: target.security_counter, version: target.version })
 }

@@ -1,12 +1,12 @@
 //! The only place where verified values are made, and the only function that counts signatures.
 
-use sealift_manifests::{Digest, Role, example_keys};
+use sealift_manifests::{Digest, RepositoryId, Role, example_keys};
 
 use super::format::{
     Authority, Pin, RoleFacts, RootFacts, SignedFile, SnapshotFacts, TargetsFacts, TimestampFacts, VerificationKey,
 };
 use super::signers::{Floor, SignerSet};
-use crate::certain::{branch, require};
+use crate::certain::{pass, possibly, require, surely};
 use crate::error::Error;
 
 /// A role whose signatures, version and pins were checked. Its fields are private: nothing else makes one.
@@ -98,39 +98,116 @@ where
     A: Authority,
     S: SignerSet,
 {
+    count(authority, role, &|key| file.check_signature(key, |message, signature| key.verifies(message, signature)))
+}
+
+/// The loop itself, compiled once for all kinds of files.
+#[inline(never)]
+fn count<A: Authority, S: SignerSet>(
+    authority: &A,
+    role: Role,
+    signed_by: &dyn Fn(&A::Key) -> bool,
+) -> Result<S, Error> {
     let mut counted = S::default();
     for key in authority.keys() {
         let fingerprint = key.fingerprint();
         if counted.contains(&fingerprint) {
             continue;
         }
-        let holds = file.check_signature(&key, |message, signature| key.verifies(message, signature));
-        // Twice, so that one fault does not count a signature that does not hold.
-        if branch(holds) && !branch(!holds) && !counted.insert(fingerprint) {
+        // Surely, so that one fault does not count a signature that does not hold.
+        if surely(signed_by(&key)) && !counted.insert(fingerprint) {
             return Err(Error::TooManySigners(role));
         }
     }
     // A threshold of 0 is refused where a root or delegation is accepted, and once more here.
-    let threshold = authority.threshold();
-    require!(threshold > 0 && counted.count() >= threshold, Error::ThresholdNotMet(role));
+    require!(reaches(&counted, authority), Error::ThresholdNotMet(role));
     Ok(counted)
+}
+
+fn reaches(counted: &impl SignerSet, authority: &impl Authority) -> bool {
+    let threshold = authority.threshold();
+    threshold > 0 && counted.count() >= threshold
 }
 
 /// Whether keys and threshold are ones that can be trusted at all: a threshold from 1 to the number of distinct keys, and
 /// none of the published example keys outside development.
+#[inline(never)]
 pub fn check_authority<A: Authority, S: SignerSet>(authority: &A, role: Role, policy: &Policy) -> Result<(), Error> {
     let mut distinct = S::default();
     for key in authority.keys() {
         let fingerprint = key.fingerprint();
-        if !policy.allow_example_keys && example_keys::is_example(&fingerprint) {
-            return Err(Error::ExampleKey(role));
-        }
+        require!(policy.allow_example_keys || !example_keys::is_example(&fingerprint), Error::ExampleKey(role));
         if !distinct.insert(fingerprint) {
             return Err(Error::TooManySigners(role));
         }
     }
-    let unreachable = authority.threshold() > distinct.count() && !A::MAY_BE_UNREACHABLE;
-    if authority.threshold() == 0 || unreachable { Err(Error::ThresholdInvalid(role)) } else { Ok(()) }
+    let reachable = authority.threshold() <= distinct.count() || A::MAY_BE_UNREACHABLE;
+    require!(authority.threshold() > 0 && reachable, Error::ThresholdInvalid(role));
+    Ok(())
+}
+
+/// What every role says, in one piece: its checks are compiled once, and not once a role.
+#[derive(Clone, Copy)]
+struct Facts {
+    role: Role,
+    repository: Option<RepositoryId>,
+    version: u64,
+    expires: u64,
+    unknown_critical: bool,
+}
+
+impl Facts {
+    fn of(content: &impl RoleFacts) -> Self {
+        Facts {
+            role: content.role(),
+            repository: content.repository(),
+            version: content.version(),
+            expires: content.expires(),
+            unknown_critical: content.has_unknown_critical(),
+        }
+    }
+
+    #[inline(never)]
+    fn check_kind(&self, role: Role) -> Result<(), Error> {
+        require!(self.role == role, Error::OutOfOrder(role));
+        require!(!self.unknown_critical, Error::UnknownCritical(role));
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn check_repository(&self, own: Option<RepositoryId>) -> Result<(), Error> {
+        require!(self.repository == own, Error::WrongRepository(self.role));
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn check_version(&self, pinned: u64) -> Result<(), Error> {
+        require!(self.version == pinned, Error::VersionMismatch(self.role));
+        Ok(())
+    }
+
+    /// Nothing below a floor that still holds, and no second content under one version.
+    #[inline(never)]
+    fn check_floor<S: SignerSet>(
+        &self,
+        digest: &Digest,
+        floor: Option<&Floor<S>>,
+        authority: &impl Authority,
+    ) -> Result<(), Error> {
+        if let Some(floor) = floor
+            && possibly(floor.holds(authority))
+        {
+            require!(self.version >= floor.version, Error::Rollback(self.role));
+            require!(self.version != floor.version || *digest == floor.content, Error::VersionReused(self.role));
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn check_expiry(&self, time: Time) -> Result<(), Error> {
+        require!(!time.is_past(self.expires), Error::Expired(self.role));
+        Ok(())
+    }
 }
 
 impl<R: RoleFacts, S: SignerSet> Verified<R, S> {
@@ -146,34 +223,27 @@ impl<R: RoleFacts, S: SignerSet> Verified<R, S> {
 
     /// Refuses a file that is known to be expired.
     pub fn check_expiry(&self, time: Time) -> Result<(), Error> {
-        if time.is_past(self.content.expires()) { Err(Error::Expired(self.content.role())) } else { Ok(()) }
+        self.facts().check_expiry(time)
     }
 
     /// Signatures first, then the content; then what holds for every role.
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     fn open<F, A>(file: &F, authority: &A, role: Role) -> Result<Self, Error>
     where
         F: SignedFile<A::Key, Content = R>,
         A: Authority,
     {
-        let signers = count_signatures(file, authority, role)?;
+        let signers: S = count_signatures(file, authority, role)?;
+        // Once more, where a verified value is made: whoever skipped the refusal above comes by here.
+        require!(reaches(&signers, authority), Error::ThresholdNotMet(role));
         let content = file.open()?;
-        if content.role() != role {
-            return Err(Error::OutOfOrder(role));
-        }
-        if content.has_unknown_critical() {
-            return Err(Error::UnknownCritical(role));
-        }
-        Ok(Verified { content, digest: file.content_digest(), signers })
+        let verified = Verified { content, digest: file.content_digest(), signers };
+        pass!(verified.facts().check_kind(role));
+        Ok(verified)
     }
 
-    /// Nothing below a floor that still holds, and no second content under one version.
-    fn check_floor(&self, floor: Option<&Floor<S>>, authority: &impl Authority) -> Result<(), Error> {
-        if let Some(floor) = floor.filter(|floor| floor.holds(authority)) {
-            let (version, role) = (self.content.version(), self.content.role());
-            require!(version >= floor.version, Error::Rollback(role));
-            require!(version != floor.version || self.digest == floor.content, Error::VersionReused(role));
-        }
-        Ok(())
+    fn facts(&self) -> Facts {
+        Facts::of(&self.content)
     }
 }
 
@@ -187,13 +257,14 @@ fn check_pin(pin: &impl Pin, bytes: &[u8], role: Role) -> Result<(), Error> {
 impl<R: RootFacts, S: SignerSet> Verified<R, S> {
     /// The root that the device was provisioned with, or accepted earlier (5.2). It is trusted for where it was kept, so
     /// its signatures are not counted again; that it could be a root at all is checked.
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     pub fn stored_root<F>(file: &F, policy: &Policy) -> Result<Self, Error>
     where
         F: SignedFile<<R::Authority as Authority>::Key, Content = R>,
     {
         let content = file.open()?;
         let root = Verified { content, digest: file.content_digest(), signers: S::default() };
-        root.check_root(policy)?;
+        pass!(root.check_root(policy));
         Ok(root)
     }
 
@@ -216,28 +287,27 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
         F: SignedFile<<R::Authority as Authority>::Key, Content = T>,
     {
         let kept: Verified<T, S> = Verified::open(file, &self.content.authority(role), role)?;
-        self.check_repository(&kept.content)?;
+        pass!(self.check_repository(&kept));
         Ok(Remembered(kept))
     }
 
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     fn check_root(&self, policy: &Policy) -> Result<(), Error> {
-        if self.content.role() != Role::Root {
-            return Err(Error::OutOfOrder(Role::Root));
+        pass!(self.facts().check_kind(Role::Root));
+        for role in Role::ALL {
+            pass!(check_authority::<_, S>(&self.content.authority(role), role, policy));
         }
-        if self.content.has_unknown_critical() {
-            return Err(Error::UnknownCritical(Role::Root));
-        }
-        Role::ALL.into_iter().try_for_each(|role| check_authority::<_, S>(&self.content.authority(role), role, policy))
+        Ok(())
     }
 
     /// Whether a file belongs to this root's repository.
-    fn check_repository(&self, file: &impl RoleFacts) -> Result<(), Error> {
-        let same = file.repository() == self.content.repository();
-        if same { Ok(()) } else { Err(Error::WrongRepository(file.role())) }
+    fn check_repository<T: RoleFacts>(&self, file: &Verified<T, S>) -> Result<(), Error> {
+        file.facts().check_repository(self.content.repository())
     }
 
     /// Accepts the next root (5.3): signed to the threshold of the trusted root and to its own, one version on. Expiry is
     /// not looked at: an expired root never blocks the way to its successor (5.3.10 looks at the last one alone).
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     pub fn next_root<F>(&self, file: &F, policy: &Policy) -> Result<Self, Error>
     where
         F: SignedFile<<R::Authority as Authority>::Key, Content = R>,
@@ -246,17 +316,17 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
         let next: Self = Verified::open(file, &self.content.authority(Role::Root), Role::Root)?;
         // ... and by its own.
         let own: S = count_signatures(file, &next.content.authority(Role::Root), Role::Root)?;
-        self.check_repository(&next.content)?;
+        require!(reaches(&own, &next.content.authority(Role::Root)), Error::ThresholdNotMet(Role::Root));
+        pass!(self.check_repository(&next));
         // 5.3.5: exactly one version on. At the end of the numbers there is no successor.
-        if self.content.version().checked_add(1) != Some(next.content.version()) {
-            return Err(Error::RootNotNext);
-        }
-        next.check_root(policy)?;
+        require!(self.content.version().checked_add(1) == Some(next.content.version()), Error::RootNotNext);
+        pass!(next.check_root(policy));
         Ok(Verified { signers: own, ..next })
     }
 
     /// Accepts a timestamp (5.4). `floor` is what was accepted before; `listed` is the snapshot version that the accepted
     /// timestamp named, with the snapshot's own floor.
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     pub fn timestamp<T, F>(
         &self,
         file: &F,
@@ -269,28 +339,30 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
         F: SignedFile<<R::Authority as Authority>::Key, Content = T>,
     {
         // 5.3.10: the last root of the chain must not be expired.
-        self.check_expiry(time)?;
+        pass!(self.check_expiry(time));
         // 5.4.2
         let authority = self.content.authority(Role::Timestamp);
         let timestamp: Verified<T, S> = Verified::open(file, &authority, Role::Timestamp)?;
-        self.check_repository(&timestamp.content)?;
+        pass!(self.check_repository(&timestamp));
+        let facts = timestamp.facts();
         // 5.4.3.1
-        timestamp.check_floor(floor, &authority)?;
+        pass!(facts.check_floor(&timestamp.digest, floor, &authority));
         // 5.4.3.2, and 5.3.11: the named version binds while the signers of both files still speak for their roles.
         if let Some((version, snapshot)) = listed {
-            let binds = floor.is_some_and(|floor| floor.holds(&authority))
-                && snapshot.holds(&self.content.authority(Role::Snapshot));
-            if binds && timestamp.content.snapshot().version() < version {
-                return Err(Error::Rollback(Role::Snapshot));
-            }
+            let binds = possibly(
+                floor.is_some_and(|floor| floor.holds(&authority))
+                    && snapshot.holds(&self.content.authority(Role::Snapshot)),
+            );
+            require!(!binds || timestamp.content.snapshot().version() >= version, Error::Rollback(Role::Snapshot));
         }
         // 5.4.4
-        timestamp.check_expiry(time)?;
+        pass!(facts.check_expiry(time));
         Ok(timestamp)
     }
 
     /// Accepts the snapshot that a timestamp pins (5.5). `prior` are the targets files and versions that the accepted
     /// snapshot listed, as far as they still bind; they count while `floor` holds.
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     pub fn snapshot<'n, T, N, F>(
         &self,
         timestamp: &Verified<T, S>,
@@ -306,28 +378,24 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
     {
         let pin = timestamp.content.snapshot();
         // 5.5.2
-        check_pin(&pin, file.bytes(), Role::Snapshot)?;
+        pass!(check_pin(&pin, file.bytes(), Role::Snapshot));
         // 5.5.3
         let authority = self.content.authority(Role::Snapshot);
         let snapshot: Verified<N, S> = Verified::open(file, &authority, Role::Snapshot)?;
-        self.check_repository(&snapshot.content)?;
+        pass!(self.check_repository(&snapshot));
+        let facts = snapshot.facts();
         // 5.5.4
-        if snapshot.content.version() != pin.version() {
-            return Err(Error::VersionMismatch(Role::Snapshot));
-        }
-        snapshot.check_floor(floor, &authority)?;
+        pass!(facts.check_version(pin.version()));
+        pass!(facts.check_floor(&snapshot.digest, floor, &authority));
         // 5.5.5: no targets file is taken back or away.
-        if floor.is_some_and(|floor| floor.holds(&authority)) {
-            for (name, version) in prior {
-                match snapshot.content.targets(name) {
-                    None => return Err(Error::NotInSnapshot),
-                    Some(pin) if pin.version() < version => return Err(Error::Rollback(Role::Targets)),
-                    Some(_) => {}
-                }
-            }
+        let binds = possibly(floor.is_some_and(|floor| floor.holds(&authority)));
+        for (name, version) in prior {
+            let listed = snapshot.content.targets(name).map(|pin| pin.version());
+            require!(!binds || listed.is_some(), Error::NotInSnapshot);
+            require!(!binds || listed.is_none_or(|listed| listed >= version), Error::Rollback(Role::Targets));
         }
         // 5.5.6
-        snapshot.check_expiry(time)?;
+        pass!(facts.check_expiry(time));
         Ok(snapshot)
     }
 
@@ -349,6 +417,7 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
 
     /// Accepts the targets file of the delegated role `name` (5.6.7), whose keys `authority` its delegator stated; `None`
     /// is the top-level file. The same checks for every edge: length, hash, signatures, version, floor, expiry.
+    #[inline(never)] // stack and code: one frame at a time, and its result in place
     pub fn delegated<N, G, F, A>(
         &self,
         snapshot: &Verified<N, S>,
@@ -366,20 +435,17 @@ impl<R: RootFacts, S: SignerSet> Verified<R, S> {
     {
         let pin = snapshot.content.targets(name).ok_or(Error::NotInSnapshot)?;
         // 5.6.2
-        check_pin(&pin, file.bytes(), Role::Targets)?;
+        pass!(check_pin(&pin, file.bytes(), Role::Targets));
         // 5.6.3
         let targets: Verified<G, S> = Verified::open(file, authority, Role::Targets)?;
-        self.check_repository(&targets.content)?;
-        if !targets.content.is_named(name) {
-            return Err(Error::WrongRoleName);
-        }
+        pass!(self.check_repository(&targets));
+        require!(targets.content.is_named(name), Error::WrongRoleName);
+        let facts = targets.facts();
         // 5.6.4
-        if targets.content.version() != pin.version() {
-            return Err(Error::VersionMismatch(Role::Targets));
-        }
-        targets.check_floor(floor, authority)?;
+        pass!(facts.check_version(pin.version()));
+        pass!(facts.check_floor(&targets.digest, floor, authority));
         // 5.6.5
-        targets.check_expiry(time)?;
+        pass!(facts.check_expiry(time));
         Ok(targets)
     }
 }

@@ -23,7 +23,7 @@ fn timestamp() -> Vec<u8> {
 #[track_caller]
 fn malformed(payload: &[u8], expected: Fault) {
     match signed(payload) {
-        Err(Error::Malformed(_, why)) => assert_eq!(why.fault, expected, "at byte {}", why.offset),
+        Err(Error::Malformed(_, why)) => assert_eq!(why.fault(), expected, "at byte {}", why.offset()),
         other => panic!("{other:?}"),
     }
 }

@@ -10,6 +10,7 @@ mod story;
 
 pub(crate) use firmware::{Board, Firmware};
 pub(crate) use release::Project;
+pub(crate) use story::stack_of_an_update;
 
 use std::process::ExitCode;
 

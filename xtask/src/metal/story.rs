@@ -100,6 +100,39 @@ impl Programs {
     }
 }
 
+/// Deepest stack of the application of this profile, over an update from 1.0 to 1.1 by delta: its own word, from paint that is
+/// left.
+pub(crate) fn stack_of_an_update(profile: &'static str) -> Result<u64> {
+    let folder =
+        tempfile::tempdir().map_err(|source| Error::File { act: "create", path: "a folder".into(), source })?;
+    let board = Board::Mps2;
+    let app = |features| Firmware { board, program: "app", features, profile }.image();
+    let (old, new) = (app("")?, app("release-1-1")?);
+    let boot = folder.path().join("boot.elf");
+    project::write(&boot, &Firmware { board, program: "boot", features: "", profile }.build(&[])?)?;
+    let project = Project::start(folder.path(), board)?;
+    let memory = folder.path().join("memory");
+    project.release("1.0.0", "1", &old)?;
+    let flash = factory::flash(board.hardware(), project.repository, &project.root()?, &old, Version([1, 0, 0]), 1)
+        .map_err(|why| wrong(&why.to_string()))?;
+    machine::program(board, &memory, &flash)?;
+    let release = project.release("1.1.0", "2", &new)?;
+    if release.delta.is_none() {
+        return Err(wrong("1.1.0 has no delta"));
+    }
+    let stack = std::cell::Cell::new(None);
+    let hear = |line: &str| {
+        let words = line.split_once("installed; stack used, at most ").map(|(_, words)| words);
+        stack.set(words.and_then(|words| words.split(' ').next()?.parse().ok()).or(stack.get()));
+    };
+    let mut stage = Stage { board, boot, memory, project, machine: None, say: &hear, steps: 0 };
+    stage.power_on()?;
+    stage.expect(None, &["ready"])?;
+    stage.update(&release, release.bundle.len())?;
+    stage.expect(Some((&release, as_is)), &["installed", "on trial", "app: confirmed"])?;
+    stack.get().ok_or_else(|| wrong("the application did not say how deep its stack went"))
+}
+
 /// Tells the story; returns how many lines came as they should.
 pub(super) fn tell(board: Board, language: Language, say: impl Fn(&str)) -> Result<usize> {
     let folder =

@@ -2,12 +2,18 @@
 //!
 //! [`retarget`] is one pure function over bytes, used by the decoder on what it copies and by the signer on whole images (to
 //! compare them as if nothing had moved). It is total: every input has a defined result, and a wrong guess costs bytes of patch, never
-//! correctness. What it does to a field depends on nothing but the bytes from the field's start to [`LOOKAHEAD`] behind it.
+//! correctness. A build without an operating system knows its own processor's instructions alone, unless the feature
+//! `every-architecture` asks for all: a microcontroller updates itself, and each of the others is half a KiB of flash. What it does to a field depends on nothing but the bytes from the field's start to [`LOOKAHEAD`] behind it.
 
+#[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "aarch64"))]
 mod aarch64;
+#[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "arm"))]
 mod arm;
+#[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "riscv32", target_arch = "riscv64"))]
 mod riscv;
+#[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "arm"))]
 mod thumb;
+#[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "xtensa"))]
 mod xtensa;
 
 use sealift_manifests::delta_format::{Arch, field};
@@ -104,17 +110,46 @@ impl<M: Mover> Place<'_, M> {
 pub fn retarget<M: Mover>(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_, M>) -> usize {
     let mut at = start;
     while at < limit {
-        let taken = data(bytes, at, place).unwrap_or_else(|| match place.arch {
-            Arch::None => 4usize.saturating_sub(place.pc(at) as usize & 3),
-            Arch::Thumb => thumb::step(bytes, at, place),
-            Arch::Arm => arm::step(bytes, at, place),
-            Arch::AArch64 => aarch64::step(bytes, at, place),
-            Arch::RiscV => riscv::step(bytes, at, place),
-            Arch::Xtensa => xtensa::step(bytes, at, place),
-        });
+        let taken = data(bytes, at, place).unwrap_or_else(|| step(bytes, at, place));
         at = at.saturating_add(taken.max(1));
     }
     at
+}
+
+/// Whether deltas for this instruction set can be decoded here.
+pub fn knows(arch: Arch) -> bool {
+    const ALL: bool = cfg!(any(not(target_os = "none"), feature = "every-architecture"));
+    match arch {
+        Arch::None => true,
+        Arch::Thumb | Arch::Arm => ALL || cfg!(target_arch = "arm"),
+        Arch::AArch64 => ALL || cfg!(target_arch = "aarch64"),
+        Arch::RiscV => ALL || cfg!(any(target_arch = "riscv32", target_arch = "riscv64")),
+        Arch::Xtensa => ALL || cfg!(target_arch = "xtensa"),
+    }
+}
+
+/// Rewrites one instruction; returns the bytes it takes.
+fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
+    match place.arch {
+        #[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "arm"))]
+        Arch::Thumb => thumb::step(bytes, at, place),
+        #[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "arm"))]
+        Arch::Arm => arm::step(bytes, at, place),
+        #[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "aarch64"))]
+        Arch::AArch64 => aarch64::step(bytes, at, place),
+        #[cfg(any(
+            not(target_os = "none"),
+            feature = "every-architecture",
+            target_arch = "riscv32",
+            target_arch = "riscv64"
+        ))]
+        Arch::RiscV => riscv::step(bytes, at, place),
+        #[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "xtensa"))]
+        Arch::Xtensa => xtensa::step(bytes, at, place),
+        // No instructions, or none that this build knows: the decoder has refused those.
+        #[allow(unreachable_patterns)]
+        _ => 4usize.saturating_sub(place.pc(at) as usize & 3),
+    }
 }
 
 /// Pointers and distances in aligned words. Returns the bytes taken.
@@ -152,6 +187,7 @@ fn data<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> Option<u
 }
 
 /// Whether an aligned pointer starts at `at` (Xtensa's code is unaligned and must not run into it).
+#[cfg_attr(target_os = "none", allow(dead_code))] // Xtensa asks alone
 fn is_pointer<M: Mover>(bytes: &[u8], at: usize, place: &Place<'_, M>) -> bool {
     place.fields & field::POINTER32 != 0
         && word(bytes, at).is_some_and(|value| place.address(u64::from(value)).is_some())

@@ -118,8 +118,9 @@ pub(in crate::delta) struct Memory {
 }
 
 impl Memory {
+    /// Before the first [`Memory::clear`]: all zeros, so that a decoder's seven of them cost no constant in a device's flash.
     pub(in crate::delta) const NEW: Self =
-        Self { weights: Weights::NEW, counts: [0; ALL_SYMBOLS], sources: [Source::Unset; 3], recent: [1, 4, 8] };
+        Self { weights: Weights::NEW, counts: [0; ALL_SYMBOLS], sources: [Source::Unset; 3], recent: [0; 3] };
 
     /// Forgets everything: a new frame starts.
     pub(in crate::delta) fn clear(&mut self) {

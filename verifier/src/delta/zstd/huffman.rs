@@ -91,9 +91,11 @@ impl Weights {
         Ok(())
     }
 
-    fn iter(&self) -> impl Iterator<Item = u8> {
-        let halves = self.packed.iter().flat_map(|pair| [pair >> 4, pair & 15]);
-        halves.take(usize::from(self.count))
+    /// The weight of a symbol.
+    #[inline(never)]
+    fn of(&self, symbol: u16) -> u8 {
+        let pair = self.packed.get(usize::from(symbol >> 1)).copied().unwrap_or(0);
+        if symbol & 1 == 0 { pair >> 4 } else { pair & 15 }
     }
 }
 
@@ -104,7 +106,8 @@ impl Huffman {
     /// Lays out the code with these weights, completed by the last one, which is not sent.
     pub(super) fn build(&mut self, weights: &Weights) -> Result<(), Corrupt> {
         let mut total = 0u32;
-        for weight in weights.iter() {
+        for symbol in 0..weights.count {
+            let weight = weights.of(symbol);
             if usize::from(weight) > MAX_BITS {
                 return Err(Corrupt);
             }
@@ -116,22 +119,27 @@ impl Huffman {
             return Err(Corrupt);
         }
         let last = rest.ilog2() as u8 + 1;
-        // A full code has its longest codes in pairs; the reference refuses others, which would leave holes.
-        let longest = weights.iter().chain([last]).filter(|weight| *weight == 1).count();
-        if longest < 2 || longest & 1 != 0 {
-            return Err(Corrupt);
-        }
 
-        let (mut code, mut symbol) = (0u16, 0u16);
+        let (mut code, mut symbol, mut longest) = (0u16, 0u16, 0u16);
         for weight in 1..=max_bits as u8 + 1 {
             let place = usize::from(weight);
             *self.first_code.get_mut(place).ok_or(Corrupt)? = code;
             *self.first_symbol.get_mut(place).ok_or(Corrupt)? = symbol;
-            for (value, _) in weights.iter().chain([last]).enumerate().filter(|(_, other)| *other == weight) {
-                *self.sorted.get_mut(usize::from(symbol)).ok_or(Corrupt)? = value as u8;
-                symbol += 1;
-                code = code.wrapping_add((1u16 << weight) >> 1);
+            for value in 0..=weights.count {
+                let own = if value == weights.count { last } else { weights.of(value) };
+                if own == weight {
+                    *self.sorted.get_mut(usize::from(symbol)).ok_or(Corrupt)? = value as u8;
+                    symbol += 1;
+                    code = code.wrapping_add((1u16 << weight) >> 1);
+                }
             }
+            if weight == 1 {
+                longest = symbol;
+            }
+        }
+        // A full code has its longest codes in pairs; the reference refuses others, which would leave holes.
+        if longest < 2 || longest & 1 != 0 {
+            return Err(Corrupt);
         }
         self.max_bits = max_bits as u8;
         Ok(())
