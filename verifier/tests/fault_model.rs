@@ -2,25 +2,38 @@
 //!
 //! `RUSTFLAGS='--cfg sealift_fault_model' cargo test -p sealift-verifier --test fault_model --target-dir target/fault-model`
 //!
-//! What it shows: no single wrong turn of a branch that `certain::branch` guards (counting a signature, the threshold, floors,
-//! pins, identity, counters, the image's hash) lets a forgery through. What it can't show: faults in data or in two places at
-//! once, faults within the signature check and the hash themselves, branches that a compiler makes of anything else, and
-//! how a real processor fails.
+//! What it shows: no single wrong turn of a branch that decides over trust lets a forgery through. Those are all branches that
+//! `verifier/src/certain.rs` guards: counting a signature and reaching the threshold; root succession, repository, thresholds and
+//! example keys; pinned lengths, hashes and versions; floors, whether they still bind, and second contents under one version;
+//! expiry, and the signed lower bound of the time; delegation; identity, counters, ceilings, bridge releases, the clock's
+//! policy; the record beside a slot, and the image's hash. A check's refusal on its way up (`?`) is a branch too, and guarded
+//! by a second look wherever the check returns nothing else.
+//!
+//! What it can't show: faults in data or in two places at once; faults within the signature check and the hash themselves; a
+//! `?` on a value, which a fault would turn into use of memory that nobody wrote; branches that a compiler makes of anything else;
+//! and how a real processor fails. Parsing is not guarded: what it lets through wrongly must still be signed.
 #![cfg(sealift_fault_model)]
 
 mod flash;
 mod fleet;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use flash::*;
 use fleet::*;
 use sealift_manifests::envelope::Signature;
-use sealift_manifests::{Envelope, List, Version};
-use sealift_verifier::boot::{RecordId, Records, check_slot};
+use sealift_manifests::{
+    DelegatedMeta, Digest, Envelope, Header, List, Meta, RepositoryId, Snapshot, Timestamp, Version,
+};
+use sealift_verifier::boot::{FactoryImage, RecordId, Records, check_slot};
 use sealift_verifier::certain::fault;
 use sealift_verifier::image::{Slot, Slots};
 use sealift_verifier::session::slot_record::{self, SLOT_RECORD_MAX};
-use sealift_verifier::session::{Identity, Session, TrustState};
+use sealift_verifier::session::{DeviceFacts, Identity, Session, TrustState};
 use sealift_verifier::trust::{Policy, Time};
+
+static FORGERIES: AtomicUsize = AtomicUsize::new(0);
+static NEGATED: AtomicUsize = AtomicUsize::new(0);
 
 /// Negates each branch that an attempt passes, one at a time. `accepts` says whether the forgery got through.
 fn no_single_fault_helps(what: &str, accepts: impl Fn() -> bool) {
@@ -38,6 +51,8 @@ fn no_single_fault_helps(what: &str, accepts: impl Fn() -> bool) {
     }
     fault::negate(usize::MAX);
     println!("{what}: {number} branches negated, one at a time");
+    FORGERIES.fetch_add(1, Relaxed);
+    NEGATED.fetch_add(number, Relaxed);
 }
 
 /// The attacker's own signature under the name of the right keys.
@@ -49,11 +64,48 @@ fn forge(payload: &[u8], ring: &Keyring) -> Vec<u8> {
     Envelope { payload, signatures: List::new(&signatures) }.encode()
 }
 
+/// What an attacker finds: a device, and what it is offered.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    root: &'a [u8],
+    bundle: &'a [u8],
+    state: TrustState,
+    time: Time,
+    policy: Policy,
+    identity: Identity<'a>,
+    facts: DeviceFacts,
+    digest: Digest,
+}
+
+impl<'a> Attempt<'a> {
+    fn of(root: &'a [u8], bundle: &'a [u8], fleet: &Fleet) -> Self {
+        Attempt {
+            root,
+            bundle,
+            state: TrustState::default(),
+            time: Time::AtLeast(NOW),
+            policy: Policy::production(),
+            identity: IDENTITY,
+            facts: DEVICE,
+            digest: fleet.targets[0].digest(),
+        }
+    }
+
+    fn approved(&self) -> bool {
+        let Ok(mut session) = Session::new(self.identity, self.root, self.state, self.time, self.policy) else {
+            return false;
+        };
+        session.supply_bundle(self.bundle, |_| Ok(())).is_ok() && session.select(&self.digest, &self.facts).is_ok()
+    }
+
+    /// Refused, and with any one fault still refused.
+    fn never(&self, what: &str) {
+        no_single_fault_helps(what, || self.approved());
+    }
+}
+
 fn approves(root: &[u8], bundle: &[u8], state: TrustState, fleet: &Fleet) -> bool {
-    let Ok(mut session) = Session::new(IDENTITY, root, state, Time::AtLeast(NOW), Policy::production()) else {
-        return false;
-    };
-    session.supply_bundle(bundle, |_| Ok(())).is_ok() && session.select(&fleet.targets[0].digest(), &DEVICE).is_ok()
+    Attempt { state, ..Attempt::of(root, bundle, fleet) }.approved()
 }
 
 /// Everything is one test: the switch is one for the whole program.
@@ -114,7 +166,222 @@ fn no_single_negated_branch_accepts_a_forgery() {
         no_single_fault_helps(what, || approves(&root, &bundle, none, &fleet));
     }
 
+    roots(&genuine, &root);
+    pins(&genuine, &root);
+    freshness(&genuine, &root);
+    policies(&genuine, &root);
     at_boot(&genuine, &root);
+    let (forgeries, negated) = (FORGERIES.load(Relaxed), NEGATED.load(Relaxed));
+    println!("in all: {forgeries} forgeries, {negated} negated branches, none accepted");
+    assert!(forgeries > 60 && negated > 7_000, "the model has lost branches");
+}
+
+/// The succession of roots, and what a root may say.
+fn roots(genuine: &Fleet, root: &[u8]) {
+    let next = Fleet { root_version: 2, ..genuine.clone() };
+    let good = [next.root_after(genuine), next.files().bundle()].concat();
+    fault::negate(usize::MAX);
+    assert!(Attempt::of(root, &good, &next).approved(), "what is genuine is approved");
+
+    let succession = |what: &str, next: &Fleet, file: Vec<u8>| {
+        let bundle = [file, next.files().bundle()].concat();
+        Attempt::of(root, &bundle, next).never(what);
+    };
+    let third = Fleet { root_version: 3, ..genuine.clone() };
+    succession("root that skips a version", &third, third.root_after(genuine));
+    let mut thief = next.clone();
+    thief.roles = std::array::from_fn(|_| Keyring::of(1, &[99]));
+    succession("root signed by its own keys alone", &thief, thief.root());
+    let mut unsigned = next.clone();
+    unsigned.roles[0] = Keyring::of(2, &[97, 98]);
+    succession("root signed by the old keys alone", &unsigned, sign(&unsigned.root_payload(), &genuine.roles[0].all()));
+    let elsewhere = Fleet { repository: RepositoryId([9; 16]), ..next.clone() };
+    succession("root of another repository", &elsewhere, elsewhere.root_after(genuine));
+    for (what, threshold) in [("root with a threshold of 0", 0), ("root with a threshold beyond its keys", 4)] {
+        let mut odd = next.clone();
+        odd.roles[1].threshold = threshold;
+        succession(what, &odd, odd.root_after(genuine));
+    }
+    let expired = Fleet { root_expires: NOW - 1, ..next.clone() };
+    succession("root that has expired", &expired, expired.root_after(genuine));
+    let bundle = genuine.files().bundle();
+    let identity = Identity { repository: RepositoryId([9; 16]), ..IDENTITY };
+    Attempt { identity, ..Attempt::of(root, &bundle, genuine) }.never("root kept for another repository");
+}
+
+/// What one file says of another.
+fn pins(genuine: &Fleet, root: &[u8]) {
+    let [_, timestamp, snapshot, targets] = &genuine.roles;
+    let files = genuine.files();
+    // A pin of another version than the file's, of another file, and of another length, for each role that is pinned.
+    let with_snapshot = |snapshot_file: &[u8], pinned: Meta| {
+        let payload = Timestamp {
+            header: Header::new(genuine.repository, 1, genuine.timestamp_expires),
+            issued: genuine.issued,
+            snapshot: pinned,
+        };
+        [&sign(&payload.encode(), &timestamp.all())[..], snapshot_file, &files.targets, &files.product].concat()
+    };
+    let meta = |version, file: &[u8]| Meta::of(version, file).expect("in bounds");
+    let with_targets = |pinned: Meta, product: Meta| {
+        let delegated = [DelegatedMeta { name: "team", meta: product }];
+        let header = Header::new(genuine.repository, 1, genuine.snapshot_expires);
+        let payload = Snapshot { header, targets: pinned, delegated: List::new(&delegated) };
+        let file = sign(&payload.encode(), &snapshot.all());
+        with_snapshot(&file, meta(1, &file))
+    };
+    let (right_targets, right_product) = (meta(1, &files.targets), meta(1, &files.product));
+    fault::negate(usize::MAX);
+    let good = with_targets(right_targets, right_product);
+    assert!(Attempt::of(root, &good, genuine).approved(), "what is genuine is approved");
+    let changes: [(&str, fn(&mut Meta)); 3] = [
+        ("version", |meta| meta.version += 1),
+        ("length", |meta| meta.length += 1),
+        ("hash", |meta| meta.digest.0[0] ^= 1),
+    ];
+    for (what, change) in changes {
+        let changed = |mut meta: Meta| {
+            change(&mut meta);
+            meta
+        };
+        let bundles = [
+            ("snapshot", with_snapshot(&files.snapshot, changed(meta(1, &files.snapshot)))),
+            ("targets", with_targets(changed(right_targets), right_product)),
+            ("delegated targets", with_targets(right_targets, changed(right_product))),
+        ];
+        for (role, bundle) in bundles {
+            Attempt::of(root, &bundle, genuine).never(&format!("{role} of another {what} than pinned"));
+        }
+    }
+    // One key for every role, and the file of one where the other's is wanted.
+    let same = Fleet { product: targets.clone(), ..genuine.clone() };
+    let mut mixed = same.files();
+    let swapped = [DelegatedMeta { name: "team", meta: meta(1, &mixed.targets) }];
+    let header = Header::new(genuine.repository, 1, genuine.snapshot_expires);
+    let payload = Snapshot { header, targets: meta(1, &mixed.targets), delegated: List::new(&swapped) };
+    mixed.snapshot = sign(&payload.encode(), &snapshot.all());
+    mixed.timestamp = sign(&same.timestamp_payload(&mixed.snapshot), &timestamp.all());
+    mixed.product = mixed.targets.clone();
+    let bundle = mixed.bundle();
+    Attempt { digest: genuine.targets[0].digest(), ..Attempt::of(root, &bundle, &same) }
+        .never("top-level targets in the delegated ones' place");
+}
+
+/// Floors, expiry, time.
+fn freshness(genuine: &Fleet, root: &[u8]) {
+    fault::negate(usize::MAX);
+    let mut newer = genuine.clone();
+    newer.bump();
+    let mut device = Device::provisioned(root.to_vec());
+    device.take(&newer.files().bundle()).expect("the newer bundle is good");
+    let state = device.state;
+    let held = |what: &str, fleet: &Fleet| {
+        let bundle = fleet.files().bundle();
+        Attempt { state, ..Attempt::of(root, &bundle, fleet) }.never(what);
+    };
+    type Back = fn(&mut Fleet);
+    let back: [(&str, Back); 4] = [
+        ("timestamp rolled back", |fleet| fleet.timestamp_version -= 1),
+        ("snapshot rolled back", |fleet| fleet.snapshot_version -= 1),
+        ("targets rolled back", |fleet| fleet.targets_version -= 1),
+        ("delegated targets rolled back", |fleet| fleet.product_version -= 1),
+    ];
+    for (what, back) in back {
+        // Everything else goes on; only the one goes back.
+        let mut fleet = newer.clone();
+        fleet.bump();
+        back(&mut fleet);
+        back(&mut fleet);
+        held(what, &fleet);
+    }
+    let again: [(&str, Back); 4] = [
+        ("timestamp with a second content", |fleet| fleet.timestamp_expires += 1),
+        ("snapshot with a second content", |fleet| {
+            fleet.snapshot_expires += 1;
+            fleet.timestamp_version += 1;
+        }),
+        ("targets with a second content", |fleet| {
+            fleet.targets_expires += 1;
+            fleet.timestamp_version += 1;
+            fleet.snapshot_version += 1;
+        }),
+        ("delegated targets with a second content", |fleet| {
+            fleet.product_expires += 1;
+            fleet.timestamp_version += 1;
+            fleet.snapshot_version += 1;
+            fleet.targets_version += 1;
+        }),
+    ];
+    for (what, change) in again {
+        let mut fleet = newer.clone();
+        change(&mut fleet);
+        held(what, &fleet);
+    }
+    // A delegated role that was listed once, and is taken back.
+    let mut without = newer.clone();
+    without.bump();
+    without.top_level = vec![Release::new([6, 6, 6])];
+    let targets = sign(&without.targets_payload(), &without.roles[3].all());
+    let header = Header::new(without.repository, without.snapshot_version, without.snapshot_expires);
+    let meta = Meta::of(without.targets_version, &targets).expect("in bounds");
+    let snapshot =
+        sign(&Snapshot { header, targets: meta, delegated: List::new(&[]) }.encode(), &without.roles[2].all());
+    let timestamp = sign(&without.timestamp_payload(&snapshot), &without.roles[1].all());
+    let bundle = [timestamp, snapshot, targets].concat();
+    let digest = without.top_level[0].digest();
+    Attempt { state, digest, ..Attempt::of(root, &bundle, &without) }.never("delegated targets taken away");
+
+    let expired: [(&str, Back); 5] = [
+        ("timestamp expired", |fleet| fleet.timestamp_expires = NOW),
+        ("timestamp signed after its own expiry", |fleet| fleet.issued = fleet.timestamp_expires),
+        ("snapshot expired", |fleet| fleet.snapshot_expires = NOW),
+        ("targets expired", |fleet| fleet.targets_expires = NOW),
+        ("delegated targets expired", |fleet| fleet.product_expires = NOW),
+    ];
+    for (what, change) in expired {
+        let mut fleet = genuine.clone();
+        change(&mut fleet);
+        let bundle = fleet.files().bundle();
+        Attempt::of(root, &bundle, &fleet).never(what);
+    }
+    // No clock: the time that the accepted timestamp gave still holds.
+    let mut frozen = newer.clone();
+    frozen.bump();
+    frozen.issued = NOW - 10 * DAY;
+    frozen.timestamp_expires = NOW - 9 * DAY;
+    let bundle = frozen.files().bundle();
+    Attempt { state, time: Time::Unknown, ..Attempt::of(root, &bundle, &frozen) }
+        .never("timestamp expired by the signed time, without a clock");
+}
+
+/// What a target says, held to the device.
+fn policies(genuine: &Fleet, root: &[u8]) {
+    type Change = fn(&mut Fleet);
+    let wrong: [(&str, Change); 5] = [
+        ("other product", |fleet| fleet.targets[0].product = "radiator"),
+        ("product that is not delegated", |fleet| {
+            fleet.targets[0].product = "valve";
+            fleet.delegation_products = vec!["thermostat"];
+        }),
+        ("counter above the delegation's ceiling", |fleet| {
+            fleet.targets[0].security_counter = 5;
+            fleet.delegation_ceiling = 4;
+        }),
+        ("bridge release missing", |fleet| fleet.targets[0].minimum_version = Some(Version([1, 0, 5]))),
+        ("extension that is not known", |fleet| fleet.targets[0].critical = vec![(77, b"x")]),
+    ];
+    for (what, change) in wrong {
+        let mut fleet = genuine.clone();
+        change(&mut fleet);
+        let bundle = fleet.files().bundle();
+        Attempt::of(root, &bundle, &fleet).never(what);
+    }
+    let bundle = genuine.files().bundle();
+    let policy = Policy::production().with_clock_required();
+    Attempt { time: Time::Unknown, policy, ..Attempt::of(root, &bundle, genuine) }.never("clock required, and none");
+    Attempt { digest: Digest([7; 32]), ..Attempt::of(root, &bundle, genuine) }.never("target that is not listed");
+    let short = [&genuine.files().timestamp[..], &genuine.files().snapshot].concat();
+    Attempt::of(root, &short, genuine).never("bundle that ends early");
 }
 
 /// The same at boot: whoever writes the flash forges the image, or the record beside it.
@@ -146,6 +413,25 @@ fn at_boot(genuine: &Fleet, root: &[u8]) {
     no_single_fault_helps("image below the counter", || boots(record, image, IDENTITY, 4));
     let elsewhere = Identity { hardware: "board-b", ..IDENTITY };
     no_single_fault_helps("image of other hardware", || boots(record, image, elsewhere, 3));
+    let others = [
+        ("repository", Identity { repository: RepositoryId([9; 16]), ..IDENTITY }),
+        ("product", Identity { product: "radiator", ..IDENTITY }),
+        ("component", Identity { component: "radio", ..IDENTITY }),
+    ];
+    for (what, identity) in others {
+        no_single_fault_helps(&format!("image of another {what}"), || boots(record, image, identity, 3));
+    }
+    let factory = FactoryImage { image: image_of(image), version: Version([1, 1, 0]), security_counter: 3 };
+    let mut own = [0; FactoryImage::RECORD_MAX];
+    let factory_length = factory.encode(&IDENTITY, &mut own).unwrap();
+    fault::negate(usize::MAX);
+    assert!(boots(&own[..factory_length], image, IDENTITY, 3), "the factory's image boots");
+    no_single_fault_helps("factory's image altered", || boots(&own[..factory_length], &altered, IDENTITY, 3));
+    for (what, identity) in others.into_iter().chain([("hardware", elsewhere)]) {
+        no_single_fault_helps(&format!("factory's image of another {what}"), || {
+            boots(&own[..factory_length], image, identity, 3)
+        });
+    }
 
     // The last byte of the signature, and the checksum made good again.
     let mut unsigned = record.to_vec();

@@ -14,6 +14,7 @@
 use sealift_manifests::bounds::{MAX_NAME, MAX_ROLE_KEYS};
 use sealift_manifests::is_name;
 
+use crate::certain::possibly;
 use crate::error::Error;
 use crate::record::{CHECKSUM, RecordReader, RecordWriter};
 use crate::trust::{Floor, SignerSet, Signers};
@@ -70,7 +71,7 @@ impl DelegatedFloor {
 
     /// The floor, if it is that of the role `name`.
     pub fn of(&self, name: &str) -> Option<&Floor> {
-        (self.name() == name.as_bytes()).then_some(&self.floor)
+        if possibly(self.name() == name.as_bytes()) { Some(&self.floor) } else { None }
     }
 
     fn name(&self) -> &[u8] {

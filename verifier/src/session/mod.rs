@@ -26,7 +26,7 @@ pub mod slot_record;
 use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
 use sealift_manifests::{Delegation, Envelope, Meta, RepositoryId, Role, Root, Snapshot, Targets, Timestamp, bundle};
 
-use crate::certain::{pass, require, surely};
+use crate::certain::{pass, possibly, require, surely};
 use crate::cose::{CoseFile, ListedKeys};
 use crate::error::Error;
 use crate::trust::format::RootFacts;
@@ -221,7 +221,7 @@ impl<'b> Session<'b> {
     /// The time, and the signed lower bound that earlier sessions left while its signers still speak.
     fn time(&self) -> Time {
         match &self.state.timestamp {
-            Some(known) if known.floor.holds(&self.authority(Role::Timestamp)) => {
+            Some(known) if possibly(known.floor.holds(&self.authority(Role::Timestamp))) => {
                 self.time.or_later(Time::AtLeast(known.issued))
             }
             _ => self.time,
@@ -253,7 +253,7 @@ impl<'b> Session<'b> {
         // Signed at or after its own expiry: it was never valid.
         pass!(timestamp.check_expiry(Time::AtLeast(content.issued)));
         // The signed bound only rises while the keys that gave it still speak, and falls with them.
-        let kept = known.filter(|known| known.floor.holds(&self.authority(Role::Timestamp)));
+        let kept = known.filter(|known| possibly(known.floor.holds(&self.authority(Role::Timestamp))));
         self.state.timestamp = Some(TimestampFloor {
             floor: timestamp.floor(),
             issued: kept.map_or(0, |known| known.issued).max(content.issued),

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::counts::Counts;
-use crate::device::Device;
+use crate::device::{Device, Ended};
 use crate::flash::{Fault, Torn};
 use crate::scenario::{NEW, Scenario};
 
@@ -17,9 +17,9 @@ fn run_all<const W: usize, const E: usize>(scenario: &Scenario, plans: &[Vec<(u6
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let prepared = prepare::<W, E>(scenario);
+                let lives = lives::<W, E>(scenario);
                 while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let mut device = prepared.copy();
+                    let mut device = before(&lives, plan).copy();
                     device.flash.borrow_mut().plan(plan);
                     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.live_on(scenario)));
                     assert!(outcome.is_ok(), "{}, words of {W}, sectors of {E}: {plan:?}", scenario.name);
@@ -27,6 +27,23 @@ fn run_all<const W: usize, const E: usize>(scenario: &Scenario, plans: &[Vec<(u6
             });
         }
     });
+}
+
+/// The device at the start of each life of a run without faults. A plan begins in the life of its first fault: until then it
+/// would only repeat what this run did.
+fn lives<const W: usize, const E: usize>(scenario: &Scenario) -> Vec<Device<W, E>> {
+    let mut device = prepare::<W, E>(scenario);
+    let mut lives = vec![device.copy()];
+    while device.live(scenario).expect("nothing fails without a fault") != Ended::Done {
+        lives.push(device.copy());
+    }
+    lives
+}
+
+fn before<'d, const W: usize, const E: usize>(lives: &'d [Device<W, E>], plan: &[(u64, Fault)]) -> &'d Device<W, E> {
+    let first = plan.first().map_or(0, |(at, _)| *at);
+    let begun = |device: &&Device<W, E>| device.flash.borrow().operations() <= first;
+    lives.iter().rev().find(begun).unwrap_or(&lives[0])
 }
 
 /// A device at the scenario's beginning.
