@@ -13,7 +13,7 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 
 use crate::error::{Error, Result};
 
-/// A call that is left, by the path of its source file and a part of its function's mangled name, and why it is never taken.
+/// A call that is left, by parts of the path of its source file and of its function's name, and why it is never taken.
 struct Known {
     file: &'static [&'static str],
     function: &'static str,
@@ -112,13 +112,15 @@ pub(crate) fn find(elf: &[u8]) -> Result<Panics> {
         }
     }
     for (at, index) in sites.into_iter().filter(|(_, index)| !machinery.contains(index)) {
-        let Some((name, place)) = owner(&lines, at)? else { continue };
+        let Some((inlined, place)) = owner(&lines, at)? else { continue };
+        // A line table names inlined functions alone; the symbol names the others.
+        let name = if inlined.is_empty() { functions[index].name.to_owned() } else { inlined };
         let known = KNOWN
             .iter()
             .find(|known| known.file.iter().all(|part| place.contains(part)) && name.contains(known.function));
         match known {
             Some(known) => *panics.known.entry(format!("{}: {}", known.file.concat(), known.why)).or_default() += 1,
-            None => panics.wrong.push(format!("{name} ({place}), in {}", functions[index].name)),
+            None => panics.wrong.push(format!("{name} ({place})")),
         }
     }
     Ok(panics)
