@@ -4,6 +4,7 @@
 //! own code before it takes it ([`intake`]), keeps it ([`store`]), tells devices of it ([`jobs`], [`rollout`]), and
 //! reads what they sign about themselves.
 
+pub mod access;
 pub mod audit;
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -4,6 +4,7 @@
 //! of them is stored or logged. No signing key is ever here: whoever owns the account can delay an update and no more.
 
 mod explain;
+pub mod hygiene;
 mod iot;
 mod s3;
 mod session;

@@ -1,5 +1,6 @@
 //! The `sealift-server` command line.
 
+mod account;
 mod audit;
 mod cloud;
 mod devices;
@@ -64,6 +65,9 @@ enum Command {
     /// Show, check and export the log of who did what.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Policies and a stack for a cloud account, and a check of a bucket's settings.
+    #[command(subcommand)]
+    Aws(account::Account),
     /// Create and look at single jobs, with any document.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
@@ -325,6 +329,7 @@ impl Cli {
                 Command::Releases(releases) => releases.run().await,
                 Command::Rollout(rollout) => rollout.run().await,
                 Command::Audit(audit) => audit.run().await,
+                Command::Aws(account) => account.run().await,
                 Command::Jobs(jobs) => jobs.run().await,
                 Command::Devices(devices) => devices.run().await,
                 Command::Groups(groups) => groups.run().await,
@@ -347,6 +352,7 @@ impl Command {
             Self::Releases(releases) => releases.common.json,
             Self::Rollout(rollout) => rollout.json(),
             Self::Audit(audit) => audit.json(),
+            Self::Aws(account) => account.json(),
             Self::Jobs(jobs) => jobs.common().json,
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,

@@ -6,11 +6,15 @@
 #![cfg(feature = "aws")]
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "tests")]
 
+mod account;
 mod cloud;
 #[path = "../../../verifier/tests/fleet/mod.rs"]
 mod fleet;
+mod localstack;
 mod moto;
+mod paging;
 mod proxy;
+mod publishers;
 #[path = "../server/release.rs"]
 mod release;
 mod rollouts;

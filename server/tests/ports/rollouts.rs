@@ -238,22 +238,34 @@ fn killed_at_every_call_the_reconciler_converges_in_one_pass_and_makes_no_job_tw
 
 /// Runs a command and kills it at its n-th call, before or after that call arrived; false when it has fewer calls.
 pub(crate) fn kill_at(world: &World, arguments: &[&str], call: usize, after: bool) -> bool {
+    kill_when(world, arguments, after, move |index, _| index == call)
+}
+
+/// Runs a command and kills it at the first call that is `fatal`.
+pub(crate) fn kill_when(
+    world: &World,
+    arguments: &[&str],
+    after: bool,
+    mut fatal: impl FnMut(usize, &Call) -> bool + Send + 'static,
+) -> bool {
     let (sender, receiver) = std::sync::mpsc::channel();
     let fate = if after { Fate::LoseAnswer } else { Fate::LoseCall };
-    world.proxy.judge(move |index, _| {
-        if index < call {
-            return Fate::Pass;
+    let mut dead = false;
+    world.proxy.judge(move |index, call| {
+        if dead {
+            return Fate::LoseCall;
         }
-        if index == call {
-            let _ = sender.send(());
+        dead = fatal(index, call);
+        if dead {
+            let _ = sender.send(index);
             return fate;
         }
-        Fate::LoseCall
+        Fate::Pass
     });
     let mut child = world.spawn(arguments);
     let start = Instant::now();
     loop {
-        if receiver.try_recv().is_ok() {
+        if let Ok(call) = receiver.try_recv() {
             if after {
                 // The answer is held back until the call was done.
                 while world.proxy.calls().get(call).is_none_or(|call| call.status.is_none()) {

@@ -110,6 +110,16 @@ def end(wanted):
         return {"done": True, "number": one.execution_number}
 
 
+def versioning(moto, environ, start_response):
+    """moto names this answer's root element otherwise than S3 does."""
+    said = {}
+    body = b"".join(moto(environ, lambda status, headers, *_: said.update(status=status, headers=headers)))
+    body = body.replace(b"GetBucketVersioningResponse", b"VersioningConfiguration")
+    headers = [(name, value) for name, value in said["headers"] if name.lower() != "content-length"]
+    start_response(said["status"], [*headers, ("Content-Length", str(len(body)))])
+    return [body]
+
+
 def application(moto):
     def serve(environ, start_response):
         if environ["PATH_INFO"] == "/-/end":
@@ -117,6 +127,8 @@ def application(moto):
             answer = json.dumps(end(json.loads(environ["wsgi.input"].read(length)))).encode()
             start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
             return [answer]
+        if environ["REQUEST_METHOD"] == "GET" and environ["QUERY_STRING"].startswith("versioning"):
+            return versioning(moto, environ, start_response)
         conditional = "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ
         if conditional:
             with LOCK:
