@@ -3,6 +3,7 @@
 mod apt;
 mod attacks;
 mod bare_metal;
+mod bench_delta;
 mod bench_device;
 mod demo;
 mod docs;
@@ -55,6 +56,8 @@ enum Command {
 enum Bench {
     /// Flash, RAM and instructions of the verifier on a Cortex-M3
     Device(bench_device::Options),
+    /// Size, time and memory of deltas beside other tools, over pairs of real firmware
+    Delta(bench_delta::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Attacks(options) => attacks::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(Bench::Device(options)) => bench_device::run(&options),
+        Command::Bench(Bench::Delta(options)) => bench_delta::run(&options),
         Command::Images(options) => images::run(&options),
     };
     match outcome {

@@ -1,0 +1,156 @@
+//! `cargo xtask bench delta`: the size, time and peak memory of our deltas beside those of the known tools, over pairs of real firmware.
+//!
+//! Every tool runs as a process of its own under GNU time, and every patch is applied and compared byte for byte before it counts.
+
+mod chart;
+mod tools;
+
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use crate::{
+    apt,
+    error::{Error, Result},
+    process, project,
+};
+use tools::{Run, Tool};
+
+/// What is measured, and where results go.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Folder of pairs: a folder each, with the files `old` and `new`
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// Folder for table, chart and figures
+    #[arg(long, value_name = "DIR", default_value = "target/bench/delta")]
+    results: PathBuf,
+    /// Only our own tool
+    #[arg(long)]
+    ours_only: bool,
+}
+
+/// A pair's name and what every tool made of it, in the order of the tools.
+struct Row {
+    pair: String,
+    image: u64,
+    runs: Vec<Option<Run>>,
+}
+
+/// Measures, prints the table, writes `delta.md` and `delta.svg`.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let corpus = options.corpus.clone().or_else(project::firmware).ok_or_else(|| Error::Missing {
+        what: "a corpus of firmware pairs".into(),
+        remedy: "name one with --corpus DIR, or set SEALIFT_FIRMWARE".into(),
+    })?;
+    if process::which("time").is_none() {
+        apt::install(&["time"], "measures processes")?;
+    }
+    let tools = tools::all(options.ours_only)?;
+    let mut rows = Vec::new();
+    for (pair, old, new) in pairs(&corpus)? {
+        let image = project::read(&new)?.len() as u64;
+        eprintln!("{pair} ({image} bytes)");
+        let mut runs = Vec::new();
+        for tool in &tools {
+            let run = tool.measure(&old, &new);
+            match &run {
+                Ok(run) => eprintln!(
+                    "  {:24} {:>9} bytes  {:>7.2} s  {:>6} MiB",
+                    tool.name,
+                    run.patch,
+                    run.create_s,
+                    run.create_kib / 1024
+                ),
+                // A tool that can't do a pair is told, and the others go on.
+                Err(why) => eprintln!("  {:24} failed: {why}", tool.name),
+            }
+            runs.push(run.ok());
+        }
+        rows.push(Row { pair, image, runs });
+    }
+    let table = table(&tools, &rows);
+    println!("{table}");
+    project::write(&options.results.join("delta.md"), table.as_bytes())?;
+    project::write(&options.results.join("delta.svg"), chart::draw(&tools, &rows).as_bytes())?;
+    println!("written: {0}/delta.md and {0}/delta.svg", options.results.display());
+    // Our own tool must do every pair; the others may fail.
+    let ours_failed = rows.iter().any(|row| tools.iter().zip(&row.runs).any(|(tool, run)| tool.ours && run.is_none()));
+    Ok(if ours_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn pairs(corpus: &std::path::Path) -> Result<Vec<(String, PathBuf, PathBuf)>> {
+    let failed = |source| Error::File { act: "list", path: corpus.into(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(corpus).map_err(failed)? {
+        let dir = entry.map_err(failed)?.path();
+        // Tools run in folders of their own, so that the paths must be whole.
+        let files = [dir.join("old"), dir.join("new")].map(|file| file.canonicalize());
+        if let [Ok(old), Ok(new)] = files {
+            found.push((dir.file_name().unwrap_or_default().to_string_lossy().into_owned(), old, new));
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(Error::Content { path: corpus.into(), what: "no folder with the files `old` and `new`".into() });
+    }
+    Ok(found)
+}
+
+/// The smallest patch of the tools that are not ours.
+fn best_peer(tools: &[Tool], row: &Row) -> Option<u64> {
+    let peers = tools.iter().zip(&row.runs).filter(|(tool, _)| !tool.ours);
+    peers.filter_map(|(_, run)| Some(run.as_ref()?.patch)).min()
+}
+
+/// Geometric mean of a tool's patch sizes against those of the best peer of each pair.
+fn mean(tools: &[Tool], rows: &[Row], place: usize) -> Option<f64> {
+    let logs: Vec<f64> = rows
+        .iter()
+        .filter_map(|row| Some((row.runs[place].as_ref()?.patch as f64 / best_peer(tools, row)? as f64).ln()))
+        .collect();
+    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
+}
+
+fn table(tools: &[Tool], rows: &[Row]) -> String {
+    let mut text = String::from("| pair | image |");
+    tools.iter().for_each(|tool| _ = write!(text, " {} |", tool.name));
+    text.push_str("\n|---|---|");
+    tools.iter().for_each(|_| text.push_str("---|"));
+    text.push('\n');
+    for row in rows {
+        let peer = best_peer(tools, row);
+        _ = write!(text, "| {} | {} |", row.pair, row.image);
+        for run in &row.runs {
+            match (run, peer) {
+                (Some(run), Some(peer)) => _ = write!(text, " {} ({:.3}) |", run.patch, run.patch as f64 / peer as f64),
+                (Some(run), None) => _ = write!(text, " {} |", run.patch),
+                (None, _) => text.push_str(" - |"),
+            }
+        }
+        text.push('\n');
+    }
+    text.push_str("| mean against the best peer | |");
+    for place in 0..tools.len() {
+        match mean(tools, rows, place) {
+            Some(mean) => _ = write!(text, " {mean:.3} |"),
+            None => text.push_str(" - |"),
+        }
+    }
+    text.push_str("\n\nSeconds to create / to apply, and peak MiB to create:\n\n| pair |");
+    tools.iter().for_each(|tool| _ = write!(text, " {} |", tool.name));
+    text.push_str("\n|---|");
+    tools.iter().for_each(|_| text.push_str("---|"));
+    text.push('\n');
+    for row in rows {
+        _ = write!(text, "| {} |", row.pair);
+        for run in &row.runs {
+            match run {
+                Some(run) => _ = write!(text, " {:.2} / {:.2}, {} |", run.create_s, run.apply_s, run.create_kib / 1024),
+                None => text.push_str(" - |"),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! The tools that are compared, each as two command lines.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    apt,
+    error::{Error, Result},
+    process, project,
+};
+
+/// Packages of the peers that come from PyPI.
+const PYTHON_PACKAGES: [&str; 2] = ["detools==0.53.0", "hdiffpatch==2.6.0"];
+
+/// A tool: how it makes a patch and how it applies one. In the words, `{old}`, `{new}`, `{patch}` and `{out}` stand for files.
+pub(super) struct Tool {
+    /// Its name in tables.
+    pub(super) name: String,
+    /// Whether it is Sealift.
+    pub(super) ours: bool,
+    create: Vec<String>,
+    apply: Vec<String>,
+}
+
+/// What a tool made of a pair.
+pub(super) struct Run {
+    /// Bytes of patch.
+    pub(super) patch: u64,
+    /// Seconds to create, and peak memory in KiB.
+    pub(super) create_s: f64,
+    pub(super) create_kib: u64,
+    /// Seconds to apply.
+    pub(super) apply_s: f64,
+}
+
+fn tool(name: &str, ours: bool, create: &str, apply: &str) -> Tool {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    Tool { name: name.into(), ours, create: words(create), apply: words(apply) }
+}
+
+/// Our tool in every class and with less prediction, then the peers, installed when missing.
+pub(super) fn all(ours_only: bool) -> Result<Vec<Tool>> {
+    eprintln!("building sealift");
+    process::succeed(process::cargo().args([
+        "build",
+        "--release",
+        "--quiet",
+        "-p",
+        "sealift-signer",
+        "--bin",
+        "sealift",
+    ]))?;
+    let sealift = project::target().join("release/sealift");
+    let sealift = sealift.display();
+    let apply = format!("{sealift} delta apply --from {{old}} --patch {{patch}} --output {{out}}");
+    let mut tools = Vec::new();
+    for (name, class, predict) in [
+        ("sealift 16KiB", "16KiB", "all"),
+        ("sealift 24KiB", "24KiB", "all"),
+        ("sealift 64KiB", "64KiB", "all"),
+        ("sealift host", "host", "all"),
+        ("sealift 24KiB, likeliest", "24KiB", "likeliest"),
+        ("sealift 24KiB, plain", "24KiB", "off"),
+    ] {
+        let create = format!(
+            "{sealift} delta create --from {{old}} --to {{new}} --output {{patch}} --ram {class} --predict {predict}"
+        );
+        tools.push(tool(name, true, &create, &apply));
+    }
+    if ours_only {
+        return Ok(tools);
+    }
+    apt::install(&["bsdiff", "xdelta3", "zstd", "python3-venv"], "peers that deltas are compared with")?;
+    tools.push(tool("bsdiff", false, "bsdiff {old} {new} {patch}", "bspatch {old} {out} {patch}"));
+    tools.push(tool(
+        "xdelta3 -9",
+        false,
+        "xdelta3 -e -9 -S lzma -f -s {old} {new} {patch}",
+        "xdelta3 -d -f -s {old} {patch} {out}",
+    ));
+    tools.push(tool(
+        "zstd -22 --patch-from",
+        false,
+        "zstd -q -f --ultra -22 --long=27 --patch-from={old} {new} -o {patch}",
+        "zstd -q -f -d --long=27 --patch-from={old} {patch} -o {out}",
+    ));
+    let bin = python()?;
+    let (detools, python) = (bin.join("detools"), bin.join("python"));
+    let (detools, python) = (detools.display(), python.display());
+    let apply = format!("{detools} apply_patch {{old}} {{patch}} {{out}}");
+    for (name, how) in [
+        ("detools lzma", "-c lzma"),
+        ("detools heatshrink", "-c heatshrink"),
+        ("detools hdiffpatch lzma", "-c lzma --algorithm hdiffpatch --patch-type hdiffpatch"),
+    ] {
+        tools.push(tool(name, false, &format!("{detools} create_patch {how} {{old}} {{new}} {{patch}}"), &apply));
+    }
+    let script = bin.join("hdiff.py");
+    project::write(&script, HDIFF.as_bytes())?;
+    let script = script.display();
+    tools.push(tool(
+        "HDiffPatch zstd",
+        false,
+        &format!("{python} {script} diff {{old}} {{new}} {{patch}}"),
+        &format!("{python} {script} apply {{old}} {{patch}} {{out}}"),
+    ));
+    Ok(tools)
+}
+
+/// HDiffPatch has a Python binding and no program of its own there.
+const HDIFF: &str = "\
+import sys, hdiffpatch
+act, first, second, out = sys.argv[1:]
+first, second = open(first, 'rb').read(), open(second, 'rb').read()
+if act == 'diff':
+    result = hdiffpatch.diff(first, second, compression=hdiffpatch.ZStdConfig(level=22))
+else:
+    result = hdiffpatch.apply(first, second)
+open(out, 'wb').write(result)
+";
+
+/// The folder of programs of a Python environment with the peers in it.
+fn python() -> Result<PathBuf> {
+    let dir = project::target().join("bench/python");
+    let bin = dir.join("bin");
+    if !bin.join("detools").is_file() {
+        process::succeed(process::command("python3").args(["-m", "venv"]).arg(&dir))?;
+        process::succeed(process::command(bin.join("pip")).args(["install", "--quiet"]).args(PYTHON_PACKAGES))?;
+    }
+    Ok(bin)
+}
+
+impl Tool {
+    /// Makes a patch, applies it and compares the result.
+    pub(super) fn measure(&self, old: &Path, new: &Path) -> Result<Run> {
+        let dir = tempfile::tempdir().map_err(|source| Error::File {
+            act: "create",
+            path: "a temporary folder".into(),
+            source,
+        })?;
+        let (patch, out) = (dir.path().join("patch"), dir.path().join("out"));
+        let files = [("{old}", old), ("{new}", new), ("{patch}", &patch), ("{out}", &out)];
+        let (create_s, create_kib) = timed(&self.create, &files, dir.path())?;
+        let (apply_s, _) = timed(&self.apply, &files, dir.path())?;
+        if project::read(&out)? != project::read(new)? {
+            return Err(Error::Content { path: patch, what: format!("{} does not give the target back", self.name) });
+        }
+        let failed = |source| Error::File { act: "measure", path: patch.clone(), source };
+        Ok(Run { patch: fs::metadata(&patch).map_err(failed)?.len(), create_s, create_kib, apply_s })
+    }
+}
+
+/// Runs a command line under GNU time: seconds, and peak KiB.
+fn timed(words: &[String], files: &[(&str, &Path)], dir: &Path) -> Result<(f64, u64)> {
+    let figures = dir.join("time");
+    let mut command = process::command("time");
+    command.args(["-f", "%e %M", "-o"]).arg(&figures);
+    for word in words {
+        let filled = files.iter().fold(word.clone(), |word, (name, file)| word.replace(name, &file.to_string_lossy()));
+        command.arg(filled);
+    }
+    process::succeed(&mut command)?;
+    let text = project::read_text(&figures)?;
+    let mut numbers = text.split_whitespace();
+    let wrong = || Error::Content { path: figures.clone(), what: format!("not what GNU time writes: {text}") };
+    let seconds = numbers.next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
+    let kib = numbers.next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
+    Ok((seconds, kib))
+}
