@@ -8,7 +8,7 @@ use sealift_manifests::sha256;
 use serde_json::{Value, json};
 
 use super::Global;
-use crate::delta::{self, CreateOptions, Created, Header, Inspection, Predict};
+use crate::delta::{self, CreateOptions, Created, Header, Hints, Inspection, Kind, Predict, RamClass, field};
 use crate::error::{Error, Result};
 use crate::image::{self, Format};
 use crate::input;
@@ -21,6 +21,9 @@ use crate::repository::write_output;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a delta between two images, signed by nobody
+    ///
+    /// Architecture and addresses come from ELF files, or are found in the images. Where a delta is no gain, the full image is
+    /// written instead, compressed as zstd frames that the same decoder takes.
     #[command(
         after_help = "Example:\n  sealift delta create --from old.elf --to new.elf --decoder-ram 16KiB --out new.delta"
     )]
@@ -40,6 +43,9 @@ pub(super) enum Command {
         /// Bytes of delta after which a device can resume
         #[arg(long, value_name = "BYTES", default_value_t = 32768)]
         resume_interval: u32,
+        /// Leave out what the delta would have in the other decoders' RAM (as without `--predict all`)
+        #[arg(long)]
+        no_class_sizes: bool,
         /// The delta must not copy from its own output (for slots that can't be read while they are written)
         #[arg(long)]
         no_read_back: bool,
@@ -50,7 +56,7 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Apply a delta with the decoder that devices run
+    /// Apply a delta (or a compressed image) with the decoder that devices run
     #[command(after_help = "Example:\n  sealift delta apply --base old.bin --delta new.delta --out new.bin")]
     Apply {
         /// The image it starts from
@@ -98,42 +104,60 @@ impl From<PredictArg> for Predict {
 /// Runs one of them.
 pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
     match command {
-        Command::Create { from, to, decoder_ram, predict, resume_interval, no_read_back, out, force } => {
+        Command::Create {
+            from,
+            to,
+            decoder_ram,
+            predict,
+            resume_interval,
+            no_class_sizes,
+            no_read_back,
+            out,
+            force,
+        } => {
+            refuse_existing(&out, force)?;
             let base = image::read(&from, Format::Auto)?;
             let target = image::read(&to, Format::Auto)?;
-            let progress = Progress::start("delta", 1);
+            let progress = Progress::growing("delta");
             let options = CreateOptions {
                 ram: decoder_ram.0,
                 resume_interval,
                 read_back: !no_read_back,
                 predict: predict.into(),
-                class_sizes: true,
+                class_sizes: !no_class_sizes && matches!(predict, PredictArg::All),
+                hints: Hints { base: base.hint, target: target.hint },
                 ..CreateOptions::default()
             };
-            let created = delta::create(&base.bytes, &target.bytes, &options)
+            let created = delta::create_watched(&base.bytes, &target.bytes, &options, &progress)
                 .map_err(|error| Error::failed(error, "release the full image without this delta"))?;
             drop(progress);
-            write_output(&out, &created.patch, force)?;
-            let share = 100.0 * created.patch.len() as f64 / target.bytes.len().max(1) as f64;
+            let full = Full::of(&target.bytes, created.patch.len(), decoder_ram.0, options.level)?;
+            let payload = full.instead.as_ref().unwrap_or(&created.patch);
+            write_output(&out, payload, force)?;
+            let share = 100.0 * payload.len() as f64 / target.bytes.len().max(1) as f64;
             let mut words = format!(
                 "{}: {} for an image of {} ({share:.1} %), decoder RAM {}",
                 out.display(),
-                bytes(created.patch.len() as u64),
+                bytes(payload.len() as u64),
                 bytes(target.bytes.len() as u64),
                 decoder_ram
             );
-            let full = delta::full_image(&target.bytes, decoder_ram.0, options.level)
-                .map_err(|error| Error::failed(error, "try again"))?;
             let mut facts = header_facts(&created.header);
-            outcome(&created, full.bytes.len(), &target.bytes, &mut words, &mut facts);
+            outcome(&created, &full, &target.bytes, &mut words, &mut facts);
             facts["file"] = json!(out);
-            facts["length"] = created.patch.len().into();
-            facts["sha256"] = sha256(&created.patch).to_string().into();
+            facts["codec"] = if full.instead.is_some() { "zstd" } else { "delta" }.into();
+            facts["length"] = payload.len().into();
+            facts["sha256"] = sha256(payload).to_string().into();
+            if let (true, Some(facts)) = (full.instead.is_some(), facts.as_object_mut()) {
+                // These are of the delta that was not written.
+                ["window_logs", "architecture", "fields", "regions", "shifts", "version"].map(|key| facts.remove(key));
+            }
             facts["operations"] = created.operations.into();
             facts["sections"] = created.sections.into();
             Ok(Report::new(words, facts))
         }
         Command::Apply { base, delta, out, force } => {
+            refuse_existing(&out, force)?;
             let from = image::read(&base, Format::Auto)?;
             let patch = read(&delta)?;
             let target = delta::apply(&from.bytes, &patch).map_err(|error| Error::Refused {
@@ -150,16 +174,61 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
     }
 }
 
-/// Adds what a delta is worth: its size in every class, the full image's, and what it couldn't see into.
-fn outcome(created: &Created, full: usize, target: &[u8], words: &mut String, facts: &mut Value) {
-    use std::fmt::Write;
-    let gain = created.patch.len() < full;
-    let sizes = created.class_sizes.iter().map(|(ram, len)| format!("{} {len}", ram.name()));
-    let _ = write!(words, "\n  by decoder RAM: {} bytes", sizes.collect::<Vec<_>>().join(", "));
-    let _ = write!(words, "\n  the full image, compressed for the same decoder: {full} bytes");
-    if !gain {
-        words.push_str("\n  no gain: release the full image, this delta is not smaller");
+/// An output that must not be replaced is found out before the work, not after it.
+fn refuse_existing(out: &Path, force: bool) -> Result<()> {
+    if !force && out.symlink_metadata().is_ok() {
+        return Err(Error::refused(format!("{} exists", out.display()), "choose another name, or add --force"));
     }
+    Ok(())
+}
+
+/// The full image, compressed for the same decoder.
+struct Full {
+    len: usize,
+    /// Whether `len` is what a release would carry, not merely more than that.
+    exact: bool,
+    /// The compressed image, where it is smaller than the delta.
+    instead: Option<Vec<u8>>,
+}
+
+impl Full {
+    /// A quick look suffices when the delta is far smaller; the best compression takes longer than many a delta.
+    fn of(image: &[u8], patch: usize, ram: RamClass, level: i32) -> Result<Self> {
+        let compress =
+            |level| delta::compressed_image(image, ram, level).map_err(|error| Error::failed(error, "try again"));
+        let quick = compress(1)?.len();
+        if patch * 2 < quick {
+            return Ok(Self { len: quick.min(image.len()), exact: false, instead: None });
+        }
+        let best = compress(level)?;
+        let len = best.len().min(image.len());
+        Ok(Self { len, exact: true, instead: (best.len() < patch).then_some(best) })
+    }
+}
+
+/// Adds what a delta is worth: its size in every class, the full image's, and what it couldn't see into.
+fn outcome(created: &Created, full: &Full, target: &[u8], words: &mut String, facts: &mut Value) {
+    use std::fmt::Write;
+    let patch = created.patch.len();
+    let gain = patch < full.len;
+    if let Some(best) = created.tried.iter().find(|tried| tried.len == patch && full.instead.is_none()) {
+        let _ = write!(words, "\n  predicted: {}", prediction(best.arch.name(), best.fields));
+    }
+    if !created.class_sizes.is_empty() {
+        let sizes = created.class_sizes.iter().map(|(ram, len)| format!("{} {len}", ram.name()));
+        let _ = write!(words, "\n  by decoder RAM: {} bytes", sizes.collect::<Vec<_>>().join(", "));
+    }
+    let about = if full.exact { "" } else { "at most " };
+    let _ = write!(words, "\n  the full image, compressed for the same decoder: {about}{} bytes", full.len);
+    if full.instead.is_some() {
+        let _ =
+            write!(words, "\n  no gain: the delta has {patch} bytes; wrote the full image instead, compressed (zstd)");
+    } else if !gain {
+        words.push_str("\n  no gain: release the full image as it is, this delta is not smaller");
+    }
+    facts["delta_length"] = patch.into();
+    facts["full_length_exact"] = full.exact.into();
+    let full = full.len;
     let containers = delta::containers(target);
     for container in &containers {
         let _ = write!(
@@ -186,18 +255,48 @@ fn outcome(created: &Created, full: usize, target: &[u8], words: &mut String, fa
         .collect();
 }
 
+/// An instruction set and its predicted fields, for people.
+fn prediction(arch: &str, fields: u8) -> String {
+    let mut words: Vec<&str> = if arch == "none" { Vec::new() } else { vec![arch] };
+    words.extend(field_names(fields));
+    if words.is_empty() { "nothing".into() } else { words.join(", ") }
+}
+
+fn field_names(fields: u8) -> Vec<&'static str> {
+    let all = [
+        (field::BRANCH, "branches"),
+        (field::PAIR, "pairs"),
+        (field::POINTER32, "pointers of 32 bits"),
+        (field::POINTER64, "pointers of 64 bits"),
+        (field::RELATIVE32, "distances of 32 bits"),
+    ];
+    all.into_iter().filter(|(bit, _)| fields & bit != 0).map(|(_, name)| name).collect()
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(input::read(path, "delta", MAX_IMAGE, "make one with `sealift delta create`")?.to_vec())
 }
 
-/// What a delta says of itself.
+/// What a delta says of itself; of a compressed image, what is in it.
 pub(super) fn inspect(path: &Path, patch: &[u8]) -> Result<Report> {
-    let inspection: Inspection = delta::inspect(patch)
-        .map_err(|error| Error::input(path, error, "make it again with `sealift delta create`"))?;
+    let refused = |error| Error::input(path, error, "make it again with `sealift delta create`");
+    if delta::kind(patch) == Kind::Compressed {
+        let image = delta::apply(&[], patch).map_err(refused)?;
+        let digest = sha256(&image);
+        let words = format!(
+            "{}: full image, compressed (zstd), {}, no base\n  to     {} bytes, sha256 {digest}",
+            path.display(),
+            bytes(patch.len() as u64),
+            image.len()
+        );
+        let target = json!({"length": image.len(), "sha256": digest.to_string()});
+        return Ok(Report::new(words, json!({"kind": "zstd", "length": patch.len(), "target": target})));
+    }
+    let inspection: Inspection = delta::inspect(patch).map_err(refused)?;
     let header = &inspection.header;
-    let words = format!(
+    let mut words = format!(
         "{}: delta, {}, not verified\n  from   {} bytes, sha256 {}\n  to     {} bytes, sha256 {}\n  needs  decoder RAM {}, \
-         windows {:?}{}\n  map    {} bytes, {} regions, {} shifts",
+         windows {:?}{}\n  fields {}\n  map    {} bytes, {} regions, {} shifts",
         path.display(),
         bytes(inspection.len as u64),
         header.base_len,
@@ -207,14 +306,32 @@ pub(super) fn inspect(path: &Path, patch: &[u8]) -> Result<Report> {
         header.ram.name(),
         header.window_logs.map(|log| 1u32 << log),
         if inspection.read_back { ", a slot that can be read while it is written" } else { "" },
+        prediction(header.arch.name(), header.fields),
         inspection.prelude_len,
         header.regions,
         header.shifts,
     );
+    let mut regions = Vec::new();
+    for region in &inspection.regions {
+        let address = inspection.origin.wrapping_add(region.address.into());
+        let kind = match (region.base, region.code) {
+            (None, _) => "RAM",
+            (_, true) => "code",
+            (_, false) => "data",
+        };
+        let from = region.base.map_or(String::new(), |base| format!(", from {base:#x} in the base"));
+        words.push_str(&format!("\n         {address:#010x} {kind}, {} bytes{from}", region.len));
+        regions.push(json!({"address": address, "length": region.len, "kind": kind, "base_offset": region.base}));
+    }
     let mut facts = header_facts(header);
     facts["kind"] = "delta".into();
     facts["length"] = inspection.len.into();
     facts["read_back"] = inspection.read_back.into();
+    facts["map"] = json!({
+        "length": inspection.prelude_len, "origin": inspection.origin, "regions": regions,
+        "shifts": inspection.shifts.iter().map(|(from, by)| json!([from, by])).collect::<Vec<_>>(),
+    });
+    facts["body_offset"] = header.body.into();
     Ok(Report::new(words, facts))
 }
 
@@ -223,6 +340,7 @@ fn header_facts(header: &Header) -> Value {
         "base": {"length": header.base_len, "sha256": hex::encode(header.base_sha256)},
         "target": {"length": header.target_len, "sha256": hex::encode(header.target_sha256)},
         "decoder_ram": header.ram.bytes(), "ram_class": header.ram.name(), "window_logs": header.window_logs,
-        "regions": header.regions, "shifts": header.shifts,
+        "architecture": header.arch.name(), "fields": field_names(header.fields),
+        "regions": header.regions, "shifts": header.shifts, "version": sealift_manifests::delta_format::VERSION,
     })
 }

@@ -40,7 +40,7 @@ pub(super) fn run(_: &Global, options: Options) -> Result<Report> {
     let path = &options.file;
     let file = input::read(path, "file", MAX_IMAGE, "see `sealift inspect --help` for what can be read")?;
     match file.as_slice() {
-        [b'S', b'L', b'D', ..] => super::delta::inspect(path, &file),
+        [b'S', b'L', b'D', ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => super::delta::inspect(path, &file),
         // Tag 18, COSE_Sign1; tag 98, COSE_Sign.
         [0xd2, ..] => report(path, &file),
         [0xd8, 98, ..] => roles(path, &file),

@@ -1,9 +1,12 @@
-//! Applying and inspecting a delta on the host, with the decoder that devices run.
+//! Applying and inspecting payloads on the host, with the decoder that devices run.
 
-use std::fmt;
+use std::{fmt, io::Read};
 
+use sealift_manifests::bounds::MAX_IMAGE;
 use sealift_manifests::delta_format::{HEADER_LEN, HeaderError};
-use sealift_verifier::delta::{Codec, DeltaError, Fault, Header, HostDecoder, OutOfBounds, Payload, State};
+use sealift_verifier::delta::{
+    Codec, DeltaError, Fault, Header, HostDecoder, NoBase, OutOfBounds, Payload, Region, State,
+};
 use sha2::{Digest, Sha256};
 
 /// Why a delta can't be applied or inspected.
@@ -13,6 +16,8 @@ pub enum ApplyError {
     Patch(DeltaError),
     /// The file ends too early: its length.
     Truncated(usize),
+    /// The reference zstd refuses the compressed image: what it says.
+    Compressed(String),
     /// The base is another image than the delta was made from: expected and actual SHA-256.
     WrongBase([u8; 32], [u8; 32]),
     /// The result is not what was promised: expected and actual SHA-256.
@@ -27,6 +32,7 @@ impl fmt::Display for ApplyError {
         match self {
             Self::Patch(error) => error.fmt(f),
             Self::Truncated(len) => write!(f, "the delta ends early, after {len} bytes"),
+            Self::Compressed(why) => write!(f, "the compressed image is damaged: {why}"),
             Self::WrongBase(expected, actual) => digests(f, "not the base this delta was made from", expected, actual),
             Self::WrongTarget(expected, actual) => digests(f, "the delta is damaged", expected, actual),
         }
@@ -47,6 +53,20 @@ impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// What a payload file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A delta.
+    Delta,
+    /// The full image as zstd frames, which need no base.
+    Compressed,
+}
+
+/// What `payload` is by its first bytes; everything that is no zstd frame counts as a delta.
+pub fn kind(payload: &[u8]) -> Kind {
+    if payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) { Kind::Compressed } else { Kind::Delta }
 }
 
 /// The header of a delta file.
@@ -77,11 +97,15 @@ fn decoder() -> Box<HostDecoder> {
     decoders.into_boxed_slice().into_vec().pop().map(Box::new).unwrap_or_default()
 }
 
-/// Applies `patch` to `base` and returns the target, whose SHA-256 is the promised one.
+/// Applies `patch` to `base` and returns the target, whose SHA-256 is the promised one. A full image that is merely compressed
+/// needs no base and names no SHA-256; what it decodes to is held to its checksums and to what the reference zstd makes of it.
 ///
 /// # Errors
 /// [`ApplyError`] says whether the patch or the base is at fault.
 pub fn apply(base: &[u8], patch: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    if kind(patch) == Kind::Compressed {
+        return decompress(patch);
+    }
     let header = header(patch)?;
     let digest: [u8; 32] = Sha256::digest(base).into();
     if digest != header.base_sha256 {
@@ -95,19 +119,45 @@ pub fn apply(base: &[u8], patch: &[u8]) -> Result<Vec<u8>, ApplyError> {
     Ok(target)
 }
 
+/// The image in zstd frames.
+fn decompress(frames: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    let refused = |why: std::io::Error| ApplyError::Compressed(why.to_string());
+    let mut image = Vec::new();
+    let decoder = zstd::stream::read::Decoder::new(frames).map_err(refused)?;
+    decoder.take(MAX_IMAGE + 1).read_to_end(&mut image).map_err(refused)?;
+    if image.len() as u64 > MAX_IMAGE {
+        return Err(ApplyError::Compressed(format!("it holds more than {MAX_IMAGE} bytes")));
+    }
+    let payload = Payload {
+        codec: Codec::Zstd,
+        len: frames.len() as u32,
+        sha256: [0; 32],
+        base_len: 0,
+        base_sha256: [0; 32],
+        target_len: image.len() as u32,
+        target_sha256: [0; 32],
+    };
+    let ours = run(&payload, &[], frames)?;
+    if ours == image { Ok(image) } else { Err(ApplyError::Patch(DeltaError::Zstd)) }
+}
+
 /// Decodes without looking at any hash.
 pub(super) fn decode(base: &[u8], patch: &[u8], header: &Header) -> Result<Vec<u8>, ApplyError> {
-    let mut target = vec![0; header.target_len as usize];
+    run(&promised(patch, header), base, patch)
+}
+
+fn run(payload: &Payload, base: &[u8], bytes: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    let mut target = vec![0; payload.target_len as usize];
     let mut decoder = decoder();
-    decoder.start(&promised(patch, header), None)?;
-    let progress = decoder.push(patch, &mut &*base, &mut &mut target[..]).map_err(|fault| match fault {
+    decoder.start(payload, None)?;
+    let progress = decoder.push(bytes, &mut &*base, &mut &mut target[..]).map_err(|fault| match fault {
         Fault::Payload(error) => ApplyError::Patch(error),
         // Slices fail only outside of their bounds, which the decoder checks before.
         Fault::Base(OutOfBounds) | Fault::Output(OutOfBounds) => ApplyError::Patch(DeltaError::SourceBounds),
     })?;
     match progress.state {
         State::Done => Ok(target),
-        _ => Err(ApplyError::Truncated(patch.len())),
+        _ => Err(ApplyError::Truncated(bytes.len())),
     }
 }
 
@@ -122,18 +172,38 @@ pub struct Inspection {
     pub prelude_len: u32,
     /// Whether the target must be readable while it is written.
     pub read_back: bool,
+    /// The address that regions are relative to.
+    pub origin: u64,
+    /// Regions of the address map.
+    pub regions: Vec<Region>,
+    /// The shift table: from which address on (relative to the origin), by how much.
+    pub shifts: Vec<(u32, i32)>,
 }
 
-/// Reads a delta's header; the body is looked at only by [`apply`].
+/// Reads a delta's header and address map; the body is looked at only by [`apply`].
 ///
 /// # Errors
 /// [`ApplyError`] if it is no delta.
 pub fn inspect(patch: &[u8]) -> Result<Inspection, ApplyError> {
     let header = header(patch)?;
     let prelude_len = header.body - HEADER_LEN as u32;
-    if (header.body as usize) > patch.len() {
-        return Err(ApplyError::Truncated(patch.len()));
-    }
-    let read_back = header.fields & sealift_manifests::delta_format::field::READ_BACK != 0;
-    Ok(Inspection { header, len: patch.len(), prelude_len, read_back })
+    let start = patch.get(..header.body as usize).ok_or(ApplyError::Truncated(patch.len()))?;
+    let mut decoder = decoder();
+    decoder.start(&promised(patch, &header), None)?;
+    let mut nothing: &mut [u8] = &mut [];
+    decoder.push(start, &mut NoBase, &mut nothing).map_err(|fault| match fault {
+        Fault::Payload(error) => ApplyError::Patch(error),
+        Fault::Base(never) => match never {},
+        Fault::Output(OutOfBounds) => ApplyError::Patch(DeltaError::OutputBounds),
+    })?;
+    let map = decoder.map();
+    Ok(Inspection {
+        len: patch.len(),
+        prelude_len,
+        read_back: header.fields & sealift_manifests::delta_format::field::READ_BACK != 0,
+        origin: map.origin,
+        regions: map.regions.to_vec(),
+        shifts: map.keys.iter().copied().zip(map.shifts.iter().map(|&shift| shift as i32)).collect(),
+        header,
+    })
 }

@@ -4,22 +4,23 @@ use sealift_manifests::delta_format::{
     Arch, HEADER_LEN, Header, MAX_REGIONS, READ_BACK_MARGIN, RamClass, STREAMS, field, stream,
 };
 use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{
     Costs, CreateError, apply,
     compress::{self, blocks},
     detect::candidates,
-    hint::ImageHint,
+    hint::Hints,
     kinds,
     matcher::{Index, Op, parse},
-    pointers::with_pointers,
+    pointers::{has_distances, with_pointers},
     predicted::{Prediction, View},
     serial, shifts,
 };
 
 /// Longest pair of images: base and twice the target together. Diagonals then fit the format's 30 bits.
 const LONGEST: usize = 1 << 29;
-/// Images up to this many bytes are matched with two predictions at a time.
+/// Images that have up to this many bytes together are matched with two predictions at a time.
 const PARALLEL: usize = 8 << 20;
 
 /// Which predictions are tried.
@@ -45,7 +46,7 @@ pub struct CreateOptions {
     /// Which address predictions are tried.
     pub predict: Predict,
     /// What is known of the base and of the target (from ELF files); guessed when missing.
-    pub hints: Option<(ImageHint, ImageHint)>,
+    pub hints: Hints,
     /// Whether the sizes in the other RAM classes are found out, too.
     pub class_sizes: bool,
     /// zstd level of the streams.
@@ -59,7 +60,7 @@ impl Default for CreateOptions {
             resume_interval: 32 * 1024,
             read_back: true,
             predict: Predict::All,
-            hints: None,
+            hints: Hints::default(),
             class_sizes: false,
             level: 22,
         }
@@ -136,22 +137,52 @@ struct Job<'a> {
     options: &'a CreateOptions,
     costs: Costs,
     digests: ([u8; 32], [u8; 32]),
+    watch: &'a dyn Watch,
 }
 
-/// Makes a delta from `base` to `target`. Images of up to 8 MiB are matched on two threads; larger ones take some 8 bytes of memory
-/// a byte of image at most, besides the images.
+/// Is told how a delta gets on, in bytes of image that are matched. Several threads may tell.
+pub trait Watch: Sync {
+    /// So many bytes more are to be matched: known step by step, since each prediction may suggest others.
+    fn expect(&self, bytes: u64);
+    /// So many of them are.
+    fn matched(&self, bytes: u64);
+}
+
+/// Nobody watches.
+impl Watch for () {
+    fn expect(&self, _: u64) {}
+    fn matched(&self, _: u64) {}
+}
+
+/// Makes a delta from `base` to `target`.
+///
+/// Memory besides the two images: 4 bytes a byte of base and 2 a byte of image for matching, and one or two for the result. Images
+/// that have 8 MiB or less together are matched on two threads, with twice that.
 ///
 /// # Errors
 /// [`CreateError`]; a patch that does not decode to the target is never returned.
 pub fn create(base: &[u8], target: &[u8], options: &CreateOptions) -> Result<Created, CreateError> {
+    create_watched(base, target, options, &())
+}
+
+/// [`create`], with somebody who is told how far it is.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_watched(
+    base: &[u8],
+    target: &[u8],
+    options: &CreateOptions,
+    watch: &dyn Watch,
+) -> Result<Created, CreateError> {
     if base.len() + 2 * target.len() >= LONGEST {
         return Err(CreateError::TooLong { base: base.len(), target: target.len() });
     }
     let digests = (Sha256::digest(base).into(), Sha256::digest(target).into());
-    let job = Job { base, target, options, costs: Costs::default(), digests };
+    let job = Job { base, target, options, costs: Costs::default(), digests, watch };
     let mut best = match options.predict {
         Predict::Off => job.plain()?,
-        Predict::Likeliest => match candidates(base, target, options.hints.as_ref()).into_iter().next() {
+        Predict::Likeliest => match candidates(base, target, &options.hints).into_iter().next() {
             Some(prediction) => job.predicted(prediction, false)?,
             None => job.plain()?,
         },
@@ -169,19 +200,31 @@ pub fn create(base: &[u8], target: &[u8], options: &CreateOptions) -> Result<Cre
 
 impl Job<'_> {
     fn all(&self) -> Result<Attempt, CreateError> {
-        let predictions = candidates(self.base, self.target, self.options.hints.as_ref());
-        let mut tries: Vec<Box<dyn Fn() -> Result<Attempt, CreateError> + Sync + '_>> = vec![Box::new(|| self.plain())];
-        for prediction in predictions {
-            tries.push(Box::new(move || self.predicted(prediction.clone(), true)));
-        }
+        let predictions = candidates(self.base, self.target, &self.options.hints);
+        let attempt = |place: usize| match place.checked_sub(1) {
+            None => self.plain(),
+            Some(place) => self.predicted(predictions[place].clone(), true),
+        };
+        let count = predictions.len() + 1;
         if self.base.len() + self.target.len() > PARALLEL {
-            return smallest(tries.iter().map(|attempt| attempt()));
+            return smallest((0..count).map(attempt));
         }
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = tries.iter().map(|attempt| scope.spawn(attempt)).collect();
-            let died = || Err(CreateError::Internal("a matching thread died".into()));
-            smallest(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())))
-        })
+        // The likeliest prediction takes longest and goes first; results keep the order of attempts.
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let places =
+                std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&place| place < count));
+            places.map(|place| (place + 1) % count).map(|place| (place, attempt(place))).collect::<Vec<_>>()
+        };
+        let mut attempts = std::thread::scope(|scope| {
+            let other = scope.spawn(worker);
+            let mut attempts = worker();
+            let died = || vec![(0, Err(CreateError::Internal("a matching thread died".into())))];
+            attempts.extend(other.join().unwrap_or_else(|_| died()));
+            attempts
+        });
+        attempts.sort_by_key(|(place, _)| *place);
+        smallest(attempts.into_iter().map(|(_, attempt)| attempt))
     }
 
     /// Length of an attempt's patch in another class.
@@ -196,7 +239,8 @@ impl Job<'_> {
     }
 
     fn parse(&self, base: &[u8], target: &[u8]) -> Vec<Op> {
-        parse(&Index::new(base), target, &self.costs, self.options.read_back, READ_BACK_MARGIN)
+        self.watch.expect(target.len() as u64);
+        parse(&Index::new(base), target, &self.costs, self.options.read_back, READ_BACK_MARGIN, self.watch)
     }
 
     /// A patch without prediction.
@@ -237,7 +281,12 @@ impl Job<'_> {
         shifts::table(&samples, usize::MAX, 1.5, &mut prediction.map);
         kinds::split(&mut prediction, ops, base, target);
         let ops = self.matched(&prediction, View::Moved, View::Plain);
-        self.with_table(prediction, ops)
+        if !has_distances(&ops, base, target) {
+            return self.with_table(prediction, ops);
+        }
+        // Distances look like any small number, so that they may well do harm.
+        let with = Prediction { fields: prediction.fields | field::RELATIVE32, ..prediction.clone() };
+        smallest([self.with_table(prediction, ops.clone()), self.with_table(with, ops)])
     }
 
     /// A patch of these operations, with a shift table of the class's size.

@@ -6,24 +6,27 @@ use sealift_manifests::delta_format::{Arch, field};
 use sealift_verifier::delta::Region;
 
 use super::{
-    hint::{ImageHint, Segment},
+    hint::{Hints, Segment},
     predicted::{Map, Prediction},
 };
 
 /// Instruction sets that are tried, with what is predicted of each.
 const SETS: [Arch; 5] = [Arch::Thumb, Arch::Arm, Arch::AArch64, Arch::RiscV, Arch::Xtensa];
 
-/// Predictions worth a try, the likeliest first.
-pub(super) fn candidates(base: &[u8], target: &[u8], hints: Option<&(ImageHint, ImageHint)>) -> Vec<Prediction> {
+/// Predictions worth a try, the likeliest first: what file formats told, then what the images look like.
+pub(super) fn candidates(base: &[u8], target: &[u8], hints: &Hints) -> Vec<Prediction> {
     let fields = field::BRANCH | field::PAIR;
+    let pointers = if hints.wide() { field::POINTER64 } else { field::POINTER32 };
+    let sets = match hints.arch() {
+        Some(arch) => vec![arch],
+        None => instruction_sets(base).into_iter().take(2).collect(),
+    };
     let mut found = Vec::new();
-    if let Some((old, new)) = hints
-        && old.arch == new.arch
-    {
-        found.extend(laid_out(old.arch, fields, &old.segments, &new.segments));
+    if let Some([old, new]) = hints.layouts(base.len(), target.len()) {
+        found.extend(sets.iter().filter_map(|&arch| laid_out(arch, fields | pointers, &old, &new)));
     }
     let layouts = esp_layout(base).zip(esp_layout(target));
-    for arch in instruction_sets(base).into_iter().take(2) {
+    for arch in sets.into_iter().filter(|arch| *arch != Arch::None) {
         let laid = layouts.as_ref().filter(|_| matches!(arch, Arch::Xtensa | Arch::RiscV));
         match laid.and_then(|(old, new)| laid_out(arch, fields | field::POINTER32, old, new)) {
             Some(prediction) => found.push(prediction),
@@ -74,7 +77,8 @@ fn laid_out(arch: Arch, fields: u8, base: &[Segment], target: &[Segment]) -> Opt
         let address = u32::try_from(old.address.checked_sub(origin)?).ok()?;
         let target_bias = (new.address.checked_sub(origin)? as u32).wrapping_sub(new.offset);
         // Pointers into what the target has at the end are pointers too.
-        let end = (old.address + u64::from(old.len)).max(new.address + u64::from(new.len));
+        let end_of = |piece: &Segment| piece.address.checked_add(u64::from(piece.len));
+        let end = end_of(old)?.max(end_of(new)?);
         let len = u32::try_from(end.checked_sub(old.address)?).ok()?;
         regions.push(Region { address, len, base: Some(old.offset), code: old.code, target_bias });
     }

@@ -1,6 +1,5 @@
-//! What an ELF file tells of the image made from it.
+//! What a file format tells of an image: its instruction set and where its pieces are seen.
 
-use object::{Architecture, Object, ObjectSegment, SegmentFlags, elf, read::File};
 use sealift_manifests::delta_format::Arch;
 
 /// A loadable piece of an image.
@@ -19,68 +18,52 @@ pub struct Segment {
 /// Instruction set and layout of an image, known from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageHint {
-    /// Instruction set.
-    pub arch: Arch,
-    /// Its pieces, by offset.
+    /// Instruction set; `None`: not known (Intel HEX tells addresses alone).
+    pub arch: Option<Arch>,
+    /// Whether pointers have 64 bits.
+    pub wide: bool,
+    /// Its pieces, by offset; the first one starts the image.
     pub segments: Vec<Segment>,
 }
 
-impl ImageHint {
-    /// Reads an ELF file whose loadable segments, laid out by physical address, are the image. `None` if it is no such file.
-    pub fn from_elf(file: &[u8]) -> Option<Self> {
-        let elf = File::parse(file).ok()?;
-        let arch = match elf.architecture() {
-            // A Cortex-M has an odd entry address; A32 code starts at an even one.
-            Architecture::Arm if elf.entry() & 1 == 1 => Arch::Thumb,
-            Architecture::Arm => Arch::Arm,
-            Architecture::Aarch64 => Arch::AArch64,
-            Architecture::Riscv32 | Architecture::Riscv64 => Arch::RiscV,
-            Architecture::Xtensa => Arch::Xtensa,
-            _ => Arch::None,
-        };
-        let mut found: Vec<(u64, u64, u64, bool)> = Vec::new();
-        for segment in elf.segments() {
-            let (_, len) = segment.file_range();
-            if len == 0 {
-                continue;
-            }
-            let code = match segment.flags() {
-                SegmentFlags::Elf { p_flags, .. } => p_flags.0 & elf::PF_X.0 != 0,
-                _ => true,
-            };
-            found.push((
-                physical(&elf, file, segment.address()).unwrap_or(segment.address()),
-                segment.address(),
-                len,
-                code,
-            ));
-        }
-        found.sort_unstable();
-        let first = found.first()?.0;
-        let segments = found.into_iter().map(|(physical, address, len, code)| {
-            Some(Segment {
-                offset: u32::try_from(physical - first).ok()?,
-                address,
-                len: u32::try_from(len).ok()?,
-                code,
-            })
-        });
-        Some(Self { arch, segments: segments.collect::<Option<_>>()? })
-    }
+/// What is known of the two images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Of the base.
+    pub base: Option<ImageHint>,
+    /// Of the target.
+    pub target: Option<ImageHint>,
 }
 
-/// The physical address of the segment at a virtual one.
-fn physical(elf: &File<'_>, file: &[u8], address: u64) -> Option<u64> {
-    use object::read::elf::{ElfFile32, ElfFile64, ProgramHeader};
-    if elf.is_64() {
-        let parsed = ElfFile64::<object::Endianness>::parse(file).ok()?;
-        let endian = parsed.endian();
-        let header = parsed.elf_program_headers().iter().find(|header| header.p_vaddr(endian) == address)?;
-        Some(header.p_paddr(endian))
-    } else {
-        let parsed = ElfFile32::<object::Endianness>::parse(file).ok()?;
-        let endian = parsed.endian();
-        let header = parsed.elf_program_headers().iter().find(|header| u64::from(header.p_vaddr(endian)) == address)?;
-        Some(header.p_paddr(endian).into())
+impl Hints {
+    /// The instruction set, unless the two images disagree.
+    pub(super) fn arch(&self) -> Option<Arch> {
+        let of = |hint: &Option<ImageHint>| hint.as_ref().and_then(|hint| hint.arch);
+        match (of(&self.base), of(&self.target)) {
+            (Some(old), Some(new)) if old != new => None,
+            (old, new) => old.or(new),
+        }
+    }
+
+    /// Whether pointers have 64 bits.
+    pub(super) fn wide(&self) -> bool {
+        [&self.base, &self.target].into_iter().flatten().any(|hint| hint.wide)
+    }
+
+    /// The layouts of base and target, piece by piece. What is known of one image alone is taken for the other, too: a product's
+    /// link address hardly ever changes.
+    pub(super) fn layouts(&self, base_len: usize, target_len: usize) -> Option<[Vec<Segment>; 2]> {
+        if let (Some(old), Some(new)) = (&self.base, &self.target)
+            && old.segments.len() == new.segments.len()
+            && !old.segments.is_empty()
+        {
+            return Some([old.segments.clone(), new.segments.clone()]);
+        }
+        let start = |hint: &Option<ImageHint>| Some(hint.as_ref()?.segments.first()?.address);
+        let (old, new) = (start(&self.base), start(&self.target));
+        let whole = |address: Option<u64>, len: usize| {
+            Some(vec![Segment { offset: 0, address: address?, len: u32::try_from(len).ok()?, code: true }])
+        };
+        Some([whole(old.or(new), base_len)?, whole(new.or(old), target_len)?])
     }
 }

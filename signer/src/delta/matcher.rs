@@ -9,7 +9,7 @@
 
 use libsais::SuffixArrayConstruction;
 
-use super::Costs;
+use super::{Costs, Watch};
 
 /// One step of the result: `literals` new bytes, then `copy` bytes from `source` (an offset into base and target end to end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub(super) struct Op {
 const SHORTEST: usize = 5;
 /// Most lanes kept.
 const LANES: usize = 20;
-/// A run of equal bytes this long is followed without looking left and right.
-const CONFIDENT: usize = 32;
+/// Images up to this many bytes are looked at more closely than larger ones, for which that would take too long.
+const SMALL: usize = 1 << 20;
+/// Bytes after which a watcher is told.
+const TOLD: usize = 64 * 1024;
 /// Bits of the index of the target's own bytes.
 const SELF_BITS: u32 = 16;
 /// Bytes that index hashes.
@@ -146,25 +148,67 @@ struct Parse<'a, 'b> {
     lanes: Vec<Lane>,
     hashes: Vec<u32>,
     hashed: usize,
+    found: Found,
+    pace: Pace,
+}
+
+/// How closely is looked.
+struct Pace {
+    /// A run of equal bytes this long is followed without looking left and right.
+    confident: usize,
+    /// A match this long holds for a quarter of its length before the next look-up.
+    held: usize,
+}
+
+/// The match that was looked up last: it holds for the positions behind as well, a byte shorter each, so that these need no look-up
+/// of their own until a good part of it has gone by.
+struct Found {
+    diagonal: i64,
+    end: usize,
+    again: usize,
 }
 
 /// Parses `target` (as long as the image, possibly normalised) against the index's base. `read_back` allows copies from the target
 /// itself that end `margin` bytes before the place they go to.
-pub(super) fn parse(index: &Index<'_>, target: &[u8], costs: &Costs, read_back: bool, margin: u32) -> Vec<Op> {
+pub(super) fn parse(
+    index: &Index<'_>,
+    target: &[u8],
+    costs: &Costs,
+    read_back: bool,
+    margin: u32,
+    watch: &dyn Watch,
+) -> Vec<Op> {
+    let pace = if target.len() <= SMALL { Pace { confident: 32, held: 32 } } else { Pace { confident: 16, held: 8 } };
     let hashes = if read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() };
-    let mut parse = Parse { index, target, costs, read_back, nodes: Vec::new(), lanes: Vec::new(), hashes, hashed: 0 };
-    parse.run(margin)
+    let mut parse = Parse {
+        index,
+        target,
+        costs,
+        read_back,
+        nodes: Vec::new(),
+        lanes: Vec::new(),
+        hashes,
+        hashed: 0,
+        found: Found { diagonal: 0, end: 0, again: 0 },
+        pace,
+    };
+    parse.run(margin, watch)
 }
 
 impl Parse<'_, '_> {
-    fn run(&mut self, margin: u32) -> Vec<Op> {
+    fn run(&mut self, margin: u32, watch: &dyn Watch) -> Vec<Op> {
         self.lanes.push(Lane { diagonal: LITERAL, cost: 0, start: 0, parent: NONE, node: NONE, end: NONE, streak: 0 });
         // At the very start the base's own start is the best guess.
         let mut at = 0;
+        let mut told = 0;
         while at < self.target.len() {
+            if at >= told + TOLD {
+                watch.matched((at - told) as u64);
+                told = at;
+            }
             let best = self.best();
             let lane = self.lanes[best];
-            if lane.diagonal != LITERAL && lane.streak as usize >= CONFIDENT {
+            if lane.diagonal != LITERAL && lane.streak as usize >= self.pace.confident {
                 let run = self.run_of(&lane, at);
                 if run >= 16 {
                     let lane = &mut self.lanes[best];
@@ -181,6 +225,7 @@ impl Parse<'_, '_> {
             self.advance(at);
             at += 1;
         }
+        watch.matched((self.target.len() - told) as u64);
         self.trace()
     }
 
@@ -255,7 +300,7 @@ impl Parse<'_, '_> {
                     None => self.lanes.push(literal),
                 }
             }
-            if lane.streak as usize >= CONFIDENT {
+            if lane.streak as usize >= self.pace.confident {
                 return;
             }
         }
@@ -277,9 +322,14 @@ impl Parse<'_, '_> {
         }
         // No use looking for what the lane itself already is.
         let near = (at as i64 + recent.iter().copied().find(|&d| d != LITERAL).unwrap_or(0)).max(0) as usize;
-        let (offset, len) = self.index.longest(text, near);
+        if at >= self.found.again {
+            let (offset, len) = self.index.longest(text, near);
+            let skip = if len >= self.pace.held { len / 4 } else { 1 };
+            self.found = Found { diagonal: offset as i64 - at as i64, end: at + len, again: at + skip };
+        }
+        let len = self.found.end.saturating_sub(at);
         if len >= SHORTEST {
-            self.candidate(best, offset as i64 - at as i64, len, at, NONE, &recent);
+            self.candidate(best, self.found.diagonal, len, at, NONE, &recent);
         }
         if self.read_back {
             self.own(best, at, margin, &recent);

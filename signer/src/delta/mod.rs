@@ -34,12 +34,12 @@ mod shifts;
 
 use std::{fmt, io};
 
-pub use apply::{ApplyError, Inspection, apply, inspect};
+pub use apply::{ApplyError, Inspection, Kind, apply, inspect, kind};
 pub use containers::{Container, ContainerKind, containers};
 use costs::Costs;
-pub use create::{CreateOptions, Created, Predict, Tried, create};
-pub use full::{FullImage, full_image};
-pub use hint::{ImageHint, Segment};
+pub use create::{CreateOptions, Created, Predict, Tried, Watch, create, create_watched};
+pub use full::{FullImage, compressed_image, full_image};
+pub use hint::{Hints, ImageHint, Segment};
 pub use sealift_manifests::delta_format::{Arch, field};
 pub use sealift_verifier::delta::{Codec, Header, RamClass};
 

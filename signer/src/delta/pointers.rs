@@ -103,8 +103,40 @@ fn agreement(changes: &[Change]) -> usize {
         + changes.windows(2).filter(|pair| pair[0] == pair[1]).count() / 2
 }
 
-/// The load address at which the most changed words point to something that moved just as they changed.
-fn load_address(clusters: &[Cluster], ops: &[Op], base_len: usize) -> Option<u64> {
+/// Whether enough changed words are distances from their own place to something that moved: jump tables, `.eh_frame`.
+pub(super) fn has_distances(ops: &[Op], base: &[u8], target: &[u8]) -> bool {
+    let moves = moves(ops, base.len());
+    let word = |image: &[u8], at: usize| Some(u32::from_le_bytes(*image.get(at..)?.first_chunk()?));
+    let mut found = 0;
+    let mut at = 0usize;
+    for op in ops {
+        let to = at + op.literals as usize;
+        at = to + op.copy as usize;
+        let source = op.source as usize;
+        if source >= base.len() {
+            continue;
+        }
+        let skip = source.next_multiple_of(4) - source;
+        for place in (skip..(op.copy as usize).saturating_sub(3)).step_by(4) {
+            let (Some(old), Some(new)) = (word(base, source + place), word(target, to + place)) else { continue };
+            if old == new || (old as i32).unsigned_abs() >= 1 << 23 {
+                continue;
+            }
+            let Ok(aim) = u64::try_from((source + place) as i64 + i64::from(old as i32)) else { continue };
+            let by = to as i64 - source as i64;
+            found += usize::from(
+                moved(&moves, aim).is_some_and(|shift| shift - by == i64::from(new.wrapping_sub(old) as i32)),
+            );
+            if found >= MANY {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Copies from the base as (first offset, offset behind, how far it went), by offset.
+fn moves(ops: &[Op], base_len: usize) -> Vec<(u64, u64, i64)> {
     let mut moves: Vec<(u64, u64, i64)> = Vec::new();
     let mut at = 0u32;
     for op in ops {
@@ -116,10 +148,18 @@ fn load_address(clusters: &[Cluster], ops: &[Op], base_len: usize) -> Option<u64
         at += op.copy;
     }
     moves.sort_unstable();
-    let moved = |offset: u64| {
-        let after = moves.partition_point(|piece| piece.0 <= offset);
-        moves[after.saturating_sub(4)..after].iter().rev().find(|piece| offset < piece.1).map(|piece| piece.2)
-    };
+    moves
+}
+
+/// How far what was at `offset` has gone, if it was copied.
+fn moved(moves: &[(u64, u64, i64)], offset: u64) -> Option<i64> {
+    let after = moves.partition_point(|piece| piece.0 <= offset);
+    moves[after.saturating_sub(4)..after].iter().rev().find(|piece| offset < piece.1).map(|piece| piece.2)
+}
+
+/// The load address at which the most changed words point to something that moved just as they changed.
+fn load_address(clusters: &[Cluster], ops: &[Op], base_len: usize) -> Option<u64> {
+    let moves = moves(ops, base_len);
     let len = base_len as u64;
     let step = if base_len > 4 << 20 { 4096 } else { 256 };
     let mut best = (0usize, 0u32, 0u64);
@@ -128,7 +168,7 @@ fn load_address(clusters: &[Cluster], ops: &[Op], base_len: usize) -> Option<u64
         let looked_at: Vec<Change> = cluster.changes.iter().step_by(stride).copied().collect();
         let mut address = cluster.last.saturating_sub(len).next_multiple_of(step);
         while address <= cluster.first {
-            let right = looked_at.iter().filter(|change| moved(change.0 - address) == Some(change.1)).count();
+            let right = looked_at.iter().filter(|change| moved(&moves, change.0 - address) == Some(change.1)).count();
             let candidate = (right * stride, address.trailing_zeros(), address);
             if right * 5 >= looked_at.len() * 2 && candidate > best {
                 best = candidate;

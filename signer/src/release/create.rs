@@ -154,7 +154,7 @@ pub(super) fn add(project: &Project, draft: Draft<'_>, now: u64) -> Result<Creat
         }
         None => listed_bases(&layout, targets.iter().filter(|target| same_line(target)))?,
     };
-    let mut made = make(&image.bytes, &bases, product.decoder_ram.0)?;
+    let mut made = make(&image, &bases, product.decoder_ram.0)?;
     if made.len() > MAX_PAYLOADS {
         // The smallest are first; the image itself is last and stays.
         made.drain(MAX_PAYLOADS - 1..made.len() - 1);

@@ -129,5 +129,5 @@ pub fn stored(layout: &Layout, digest: &Digest) -> Result<Image> {
     if sha256(&bytes) != *digest {
         return Err(Error::input(&path, "its content is not what its name says", remedy));
     }
-    Ok(Image { bytes: bytes.to_vec(), format: Format::Raw, load_address: None })
+    Ok(Image { bytes: bytes.to_vec(), format: Format::Raw, load_address: None, hint: None })
 }

@@ -5,8 +5,9 @@ use sealift_manifests::{Codec, Image, Payload, sha256};
 use serde_json::{Value, json};
 
 use super::history::Base;
-use crate::delta::{self, CreateOptions};
+use crate::delta::{self, CreateOptions, Hints};
 use crate::error::{Error, Result};
+use crate::image;
 use crate::progress::Progress;
 
 /// zstd's highest level: payloads are made once and sent to thousands.
@@ -47,7 +48,8 @@ impl Made {
 
 /// Makes every payload worth having: deltas, smallest first, then the compressed image, then the image itself. One that is
 /// not smaller than the next plainer form is left out; all keep the limits of the product's decoder class.
-pub(super) fn make(image: &[u8], bases: &[Base], ram: RamClass) -> Result<Vec<Made>> {
+pub(super) fn make(new: &image::Image, bases: &[Base], ram: RamClass) -> Result<Vec<Made>> {
+    let image = &new.bytes[..];
     let digest = sha256(image);
     let raw =
         Payload { codec: Codec::RAW, length: image.len() as u32, digest, base: None, decoder_ram: 0, window_log: 0 };
@@ -69,28 +71,28 @@ pub(super) fn make(image: &[u8], bases: &[Base], ram: RamClass) -> Result<Vec<Ma
     let smallest = plain[0].bytes.len();
 
     let mut deltas: Vec<Made> = Vec::new();
-    let progress = Progress::start("delta", bases.len() as u64);
+    let progress = Progress::growing("delta");
     for base in bases {
         let from = Image { length: base.image.bytes.len() as u32, digest: sha256(&base.image.bytes) };
         let known = deltas.iter().any(|made| made.payload.base == Some(from));
         // From an image to itself there is nothing to send.
         if !known && from.digest != digest {
-            progress.say(&format!("delta from {}", base.name));
-            let made = make_delta(base, from, image, ram)?;
+            progress.begin(&format!("delta from {}", base.name));
+            let made = make_delta(base, from, new, ram, &progress)?;
             if made.bytes.len() < smallest {
                 deltas.push(made);
             }
         }
-        progress.step();
     }
     deltas.sort_by_key(|made| made.bytes.len());
     deltas.extend(plain);
     Ok(deltas)
 }
 
-fn make_delta(base: &Base, from: Image, image: &[u8], ram: RamClass) -> Result<Made> {
-    let options = CreateOptions { ram, ..CreateOptions::default() };
-    let created = delta::create(&base.image.bytes, image, &options).map_err(|error| {
+fn make_delta(base: &Base, from: Image, new: &image::Image, ram: RamClass, progress: &Progress) -> Result<Made> {
+    let hints = Hints { base: base.image.hint.clone(), target: new.hint.clone() };
+    let options = CreateOptions { ram, hints, ..CreateOptions::default() };
+    let created = delta::create_watched(&base.image.bytes, &new.bytes, &options, progress).map_err(|error| {
         Error::failed(format!("delta from {}: {error}", base.name), "leave it out with --no-deltas")
     })?;
     let payload = Payload {

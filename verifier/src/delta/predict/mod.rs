@@ -169,6 +169,10 @@ fn data<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> Option<u
         return None;
     }
     let value = word(bytes, at)?;
+    // A LUI at a round address looks like a pointer to an odd one near it.
+    if place.arch == Arch::RiscV && matches!(value & 0x7f, 0x17 | 0x37) {
+        return None;
+    }
     if place.fields & field::POINTER32 != 0
         && let Some(moved) = place.pointer32(at, value)
     {

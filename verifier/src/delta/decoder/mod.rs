@@ -1,18 +1,20 @@
 //! The decoder's state machine: payload bytes in, base reads, target bytes out.
 
-use sealift_manifests::delta_format::{Codec, HEADER_LEN, Header, Limits, STREAMS, stream};
+mod body;
+mod full;
+
+use sealift_manifests::delta_format::{Codec, HEADER_LEN, Header, Limits, STREAMS};
 
 use super::{
     Payload, Progress, State,
     copy::Copier,
     error::{DeltaError, Fault},
     io::{BaseReader, Output},
-    map::Region,
-    predict,
+    map::AddressMap,
     prelude::{Mapping, PreludeReader},
     resume::ResumePoint,
     streams::{Streams, Varint},
-    zstd::{BlockHeader, FrameHeader, FrameStart},
+    zstd::{BlockHeader, FrameStart},
 };
 
 /// Bytes of a section's header: the number of target bytes it yields.
@@ -191,9 +193,9 @@ impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
         self.machine.header.as_ref()
     }
 
-    /// Regions of the address map, once the prelude was read.
-    pub fn regions(&self) -> &[Region] {
-        self.machine.mapping.regions()
+    /// The delta's address map, as far as its prelude was read.
+    pub fn map(&self) -> AddressMap<'_> {
+        self.machine.mapping.map(&self.keys, &self.shifts)
     }
 }
 
@@ -287,23 +289,6 @@ impl Machine {
             };
             return Ok(Progress { consumed: input.len().saturating_sub(rest.len()), state });
         }
-    }
-
-    /// Codec 0: the payload is the image.
-    fn raw<B, O: Output>(&mut self, rest: &mut &[u8], output: &mut O) -> Result<(), Fault<B, O::Error>> {
-        let left = self.payload.target_len.saturating_sub(self.written) as usize;
-        let (now, later) = rest.split_at_checked(left.min(rest.len())).ok_or(DeltaError::OutputBounds)?;
-        if !now.is_empty() {
-            output.write(self.written, now).map_err(Fault::Output)?;
-        }
-        self.written = self.written.saturating_add(now.len() as u32);
-        self.at = self.at.saturating_add(now.len() as u32);
-        self.mark = ResumePoint::new(&self.payload, self.at, self.written);
-        *rest = later;
-        if self.written == self.payload.target_len {
-            self.step = Step::Done;
-        }
-        Ok(())
     }
 
     /// Gathers what a step paused for. `false`: the input is used up.
@@ -403,224 +388,5 @@ impl Machine {
             },
             Step::Stopped | Step::Raw | Step::Jump | Step::Done => Ok(()),
         })
-    }
-
-    /// The header must be of the payload that the signed metadata announced, and fit.
-    fn accept(&mut self, header: &Header, limits: &Limits, read_back: bool) -> Result<(), DeltaError> {
-        let expected = &self.payload;
-        if header.base_len != expected.base_len
-            || header.base_sha256 != expected.base_sha256
-            || header.target_len != expected.target_len
-            || header.target_sha256 != expected.target_sha256
-        {
-            return Err(DeltaError::WrongImages);
-        }
-        if !header.fits(limits) || !predict::knows(header.arch) {
-            return Err(DeltaError::TooLarge);
-        }
-        if header.fields & sealift_manifests::delta_format::field::READ_BACK != 0 && !read_back {
-            return Err(DeltaError::NeedsReadBack);
-        }
-        self.header = Some(*header);
-        self.mapping = Mapping::NEW;
-        self.streams.reset(&header.window_logs);
-        self.prelude = PreludeReader::new(header);
-        self.step = Step::Prelude;
-        Ok(())
-    }
-
-    fn read_prelude(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
-        let header = self.header.ok_or(DeltaError::NotRunning)?;
-        while !self.prelude.done() {
-            let value = match self.streams.varint(stream::LITERAL, &mut self.number, parts.windows)? {
-                Ok(value) => value,
-                Err(pause) => return Ok(Err(pause)),
-            };
-            self.prelude.take(value, &mut self.mapping, parts.keys, parts.shifts)?;
-        }
-        if !self.streams.drained() || self.at != header.body {
-            return Err(DeltaError::Prelude);
-        }
-        match &self.resume {
-            Some(point) if point.output() > 0 => {
-                if point.payload() < header.body {
-                    return Err(DeltaError::Resume);
-                }
-                self.step = Step::Jump;
-            }
-            _ => self.next_section(),
-        }
-        Ok(Ok(()))
-    }
-
-    fn next_section(&mut self) {
-        self.step = if self.written == self.payload.target_len { Step::Done } else { Step::Section };
-        self.mark = ResumePoint::new(&self.payload, self.at, self.written);
-    }
-
-    fn begin_section(&mut self, len: u32) -> Result<(), DeltaError> {
-        let header = self.header.ok_or(DeltaError::NotRunning)?;
-        let end = self.written.checked_add(len).filter(|&end| len > 0 && end <= self.payload.target_len);
-        self.section_end = end.ok_or(DeltaError::OutputBounds)?;
-        self.streams.reset(&header.window_logs);
-        self.copier.begin_section();
-        self.step = Step::LiteralLen;
-        Ok(())
-    }
-
-    fn read_operation(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
-        if self.step == Step::LiteralLen && self.written == self.section_end {
-            if !self.streams.drained() || !self.copier.drained() {
-                return Err(DeltaError::Operation);
-            }
-            self.next_section();
-            return Ok(Ok(()));
-        }
-        let windows = &*parts.windows;
-        match self.step {
-            Step::LiteralLen => match self.streams.varint(stream::LITERAL_LEN, &mut self.number, windows)? {
-                Ok(value) => {
-                    self.operation.literals = value;
-                    self.step = Step::CopyLen;
-                }
-                Err(pause) => return Ok(Err(pause)),
-            },
-            Step::CopyLen => match self.streams.varint(stream::COPY_LEN, &mut self.number, windows)? {
-                Ok(value) => {
-                    self.operation.copy = value;
-                    let total = self.operation.literals.checked_add(value).ok_or(DeltaError::OutputBounds)?;
-                    if total == 0 {
-                        return Err(DeltaError::Operation);
-                    }
-                    if total > self.section_end.saturating_sub(self.written) {
-                        return Err(DeltaError::OutputBounds);
-                    }
-                    self.step = if value > 0 { Step::Diagonal } else { Step::Literals };
-                }
-                Err(pause) => return Ok(Err(pause)),
-            },
-            Step::Diagonal => match self.streams.byte(stream::DIAGONAL, windows) {
-                Ok(head) => {
-                    self.operation.diagonal = u32::from(head & 0x3f);
-                    self.operation.missing = head >> 6;
-                    self.step = Step::DiagonalLow;
-                }
-                Err(pause) => return Ok(Err(pause)),
-            },
-            _ => {
-                while self.operation.missing > 0 {
-                    match self.streams.byte(stream::DIAGONAL_LOW, windows) {
-                        Ok(byte) => self.operation.diagonal = self.operation.diagonal << 8 | u32::from(byte),
-                        Err(pause) => return Ok(Err(pause)),
-                    }
-                    self.operation.missing = self.operation.missing.saturating_sub(1);
-                }
-                let header = self.header.ok_or(DeltaError::NotRunning)?;
-                let to = self.written.saturating_add(self.operation.literals);
-                self.copier.begin(self.operation.diagonal, self.operation.copy, to, &header)?;
-                self.step = Step::Literals;
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    fn literals<B, O: Output>(
-        &mut self,
-        parts: &mut Parts<'_>,
-        output: &mut O,
-    ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
-        while self.operation.literals > 0 {
-            let bytes = self.streams.readable(stream::LITERAL, parts.windows);
-            let now = bytes.get(..bytes.len().min(self.operation.literals as usize)).unwrap_or(&[]);
-            if now.is_empty() {
-                return Ok(Err(Pause::Block(stream::LITERAL as u8)));
-            }
-            output.write(self.written, now).map_err(Fault::Output)?;
-            let count = now.len() as u32;
-            self.streams.skip(stream::LITERAL, count);
-            self.operation.literals = self.operation.literals.saturating_sub(count);
-            self.written = self.written.saturating_add(count);
-        }
-        self.step = if self.operation.copy > 0 { Step::Copy } else { Step::LiteralLen };
-        Ok(Ok(()))
-    }
-
-    fn copy<B: BaseReader, O: Output>(
-        &mut self,
-        parts: &mut Parts<'_>,
-        base: &mut B,
-        output: &mut O,
-    ) -> Result<Result<(), Pause>, Fault<B::Error, O::Error>> {
-        let header = self.header.ok_or(DeltaError::NotRunning)?;
-        let map = self.mapping.map(parts.keys, parts.shifts);
-        loop {
-            if !self.copier.filled() {
-                self.copier.fill(&header, &map, base, output)?;
-            }
-            if let Err(pause) = self.copier.correct(&mut self.streams, parts.windows)? {
-                return Ok(Err(pause));
-            }
-            let done = self.copier.flush(&mut self.written, output)?;
-            if done {
-                self.step = Step::LiteralLen;
-                return Ok(Ok(()));
-            }
-        }
-    }
-
-    fn frame_rest(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
-        let start = self.frame.as_ref().ok_or(DeltaError::Zstd)?;
-        let len = start.rest();
-        if self.gathered < len {
-            return Ok(Err(Pause::Bytes(len as u8)));
-        }
-        let header: FrameHeader = start.finish(parts.block.get(..len).unwrap_or(&[]))?;
-        self.gathered = 0;
-        let log = header.window.max(1 << 10).checked_next_power_of_two().ok_or(DeltaError::TooLarge)?.ilog2() as u8;
-        // Without room for a block beside it, a window is of no use.
-        if log > parts.limits.zstd().0 {
-            return Err(DeltaError::TooLarge);
-        }
-        self.checksum = header.checksum;
-        // One stream has all the windows; the others stay empty.
-        let mut logs = [0; STREAMS];
-        logs[0] = log;
-        self.streams.reset(&logs);
-        self.step = Step::Frame;
-        Ok(Ok(()))
-    }
-
-    fn frame<B, O: Output>(
-        &mut self,
-        parts: &mut Parts<'_>,
-        output: &mut O,
-    ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
-        loop {
-            let bytes = self.streams.readable(0, parts.windows);
-            if bytes.is_empty() {
-                break;
-            }
-            let count = bytes.len() as u32;
-            if count > self.payload.target_len.saturating_sub(self.written) {
-                return Err(DeltaError::OutputBounds.into());
-            }
-            output.write(self.written, bytes).map_err(Fault::Output)?;
-            self.written = self.written.saturating_add(count);
-            self.streams.skip(0, count);
-        }
-        if !self.streams.ended(0) {
-            return Ok(Err(Pause::Block(0)));
-        }
-        if self.checksum {
-            self.step = Step::Checksum;
-        } else {
-            self.end_frame();
-        }
-        Ok(Ok(()))
-    }
-
-    fn end_frame(&mut self) {
-        self.mark = ResumePoint::new(&self.payload, self.at, self.written);
-        self.step = if self.written == self.payload.target_len { Step::Done } else { Step::FrameStart };
     }
 }
