@@ -150,7 +150,9 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
             facts["sha256"] = sha256(payload).to_string().into();
             if let (true, Some(facts)) = (full.instead.is_some(), facts.as_object_mut()) {
                 // These are of the delta that was not written.
-                ["window_logs", "architecture", "fields", "regions", "shifts", "version"].map(|key| facts.remove(key));
+                for key in ["window_logs", "architecture", "fields", "regions", "shifts", "version"] {
+                    facts.remove(key);
+                }
             }
             facts["operations"] = created.operations.into();
             facts["sections"] = created.sections.into();

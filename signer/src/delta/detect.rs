@@ -13,6 +13,10 @@ use super::{
 /// Instruction sets that are tried, with what is predicted of each.
 const SETS: [Arch; 5] = [Arch::Thumb, Arch::Arm, Arch::AArch64, Arch::RiscV, Arch::Xtensa];
 
+/// Stretches that are looked at to recognise a large image's instruction set, and bytes of each.
+const SAMPLES: usize = 8;
+const SAMPLE: usize = 64 * 1024;
+
 /// Predictions worth a try, the likeliest first: what file formats told, then what the images look like.
 pub(super) fn candidates(base: &[u8], target: &[u8], hints: &Hints) -> Vec<Prediction> {
     let fields = field::BRANCH | field::PAIR;
@@ -44,19 +48,30 @@ fn instruction_sets(image: &[u8]) -> Vec<Arch> {
         .filter_map(|arch| {
             let prediction = flat(arch, field::BRANCH, image.len(), image.len());
             let mut hits: HashMap<u32, usize> = HashMap::new();
-            for (_, target) in prediction.sightings(image, 0, true) {
-                if (target as usize) < image.len() {
-                    *hits.entry(target).or_default() += 1;
+            let mut seen = 0;
+            for (at, part) in samples(image) {
+                seen += part.len();
+                for (_, target) in prediction.sightings(part, at as u32, true) {
+                    if (target as usize) < image.len() {
+                        *hits.entry(target).or_default() += 1;
+                    }
                 }
             }
             let repeated: usize = hits.values().filter(|&&count| count >= 3).sum();
-            (repeated > 20 && repeated > image.len() / 4000).then_some((repeated, arch))
+            (repeated > 20 && repeated > seen / 4000).then_some((repeated, arch))
         })
         .collect();
     ranked.sort_unstable_by_key(|(repeated, _)| std::cmp::Reverse(*repeated));
     let most = ranked.first().map_or(0, |best| best.0);
     ranked.retain(|(repeated, _)| repeated * 3 > most);
     ranked.into_iter().map(|(_, arch)| arch).collect()
+}
+
+/// What of an image is looked at: all of it, or of a large one every so many bytes a stretch, with the stretches' offsets.
+fn samples(image: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let every = image.len().div_ceil(SAMPLES).max(1);
+    let stretch = if image.len() > SAMPLES * SAMPLE { SAMPLE } else { every };
+    (0..image.len()).step_by(every).map(move |at| (at, &image[at..image.len().min(at + stretch)]))
 }
 
 /// A prediction with one region that covers both images, at address 0.

@@ -63,7 +63,7 @@ impl<'a> Index<'a> {
     }
 
     /// Longest match of `text` in the base: (offset, length). Among equals the one nearest to `near` of some neighbours.
-    fn longest(&self, text: &[u8], near: usize) -> (usize, usize) {
+    fn longest(&self, text: &[u8], near: usize, (before, behind): (usize, usize)) -> (usize, usize) {
         let &[first, second, ..] = text else { return (0, 0) };
         let bucket = usize::from(u16::from_be_bytes([first, second]));
         let (mut low, mut high) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
@@ -85,8 +85,8 @@ impl<'a> Index<'a> {
             }
         }
         let mut best = (0usize, 0usize);
-        let from = low.saturating_sub(3).max(floor);
-        for at in from..(low + 5).min(ceiling) {
+        let from = low.saturating_sub(before).max(floor);
+        for at in from..(low + behind).min(ceiling) {
             let offset = self.suffixes[at] as usize;
             let len = common(&self.base[offset..], text);
             if len > best.1 || len == best.1 && offset.abs_diff(near) < best.0.abs_diff(near) {
@@ -156,6 +156,10 @@ struct Parse<'a, 'b> {
 struct Pace {
     /// A run of equal bytes this long is followed without looking left and right.
     confident: usize,
+    /// A run of equal bytes ahead counts like one behind.
+    ahead: bool,
+    /// Suffixes looked at before and behind the place where the text would be.
+    neighbours: (usize, usize),
     /// A match this long holds for a quarter of its length before the next look-up.
     held: usize,
 }
@@ -178,7 +182,11 @@ pub(super) fn parse(
     margin: u32,
     watch: &dyn Watch,
 ) -> Vec<Op> {
-    let pace = if target.len() <= SMALL { Pace { confident: 32, held: 32 } } else { Pace { confident: 16, held: 8 } };
+    let pace = if target.len() <= SMALL {
+        Pace { confident: 32, ahead: false, neighbours: (3, 5), held: 32 }
+    } else {
+        Pace { confident: 16, ahead: true, neighbours: (1, 2), held: 8 }
+    };
     let hashes = if read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() };
     let mut parse = Parse {
         index,
@@ -208,7 +216,7 @@ impl Parse<'_, '_> {
             }
             let best = self.best();
             let lane = self.lanes[best];
-            if lane.diagonal != LITERAL && lane.streak as usize >= self.pace.confident {
+            if lane.diagonal != LITERAL && (lane.streak as usize >= self.pace.confident || self.pace.ahead) {
                 let run = self.run_of(&lane, at);
                 if run >= 16 {
                     let lane = &mut self.lanes[best];
@@ -323,7 +331,7 @@ impl Parse<'_, '_> {
         // No use looking for what the lane itself already is.
         let near = (at as i64 + recent.iter().copied().find(|&d| d != LITERAL).unwrap_or(0)).max(0) as usize;
         if at >= self.found.again {
-            let (offset, len) = self.index.longest(text, near);
+            let (offset, len) = self.index.longest(text, near, self.pace.neighbours);
             let skip = if len >= self.pace.held { len / 4 } else { 1 };
             self.found = Found { diagonal: offset as i64 - at as i64, end: at + len, again: at + skip };
         }

@@ -103,54 +103,95 @@ fn best_peer(tools: &[Tool], row: &Row) -> Option<u64> {
     peers.filter_map(|(_, run)| Some(run.as_ref()?.patch)).min()
 }
 
-/// Geometric mean of a tool's patch sizes against those of the best peer of each pair.
-fn mean(tools: &[Tool], rows: &[Row], place: usize) -> Option<f64> {
-    let logs: Vec<f64> = rows
-        .iter()
-        .filter_map(|row| Some((row.runs[place].as_ref()?.patch as f64 / best_peer(tools, row)? as f64).ln()))
-        .collect();
+/// Geometric mean of some ratios; none for no ratio.
+fn geometric(ratios: impl Iterator<Item = f64>) -> Option<f64> {
+    let logs: Vec<f64> = ratios.map(f64::ln).collect();
     (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
-fn table(tools: &[Tool], rows: &[Row]) -> String {
-    let mut text = String::from("| pair | image |");
+/// A figure of a tool against the best peer's (or one tool's) in the pairs that `counts` picks.
+fn mean(
+    tools: &[Tool],
+    rows: &[Row],
+    place: usize,
+    counts: impl Fn(&Row) -> bool,
+    against: impl Fn(&Row) -> Option<f64>,
+    figure: impl Fn(&Run) -> f64,
+) -> String {
+    debug_assert!(place < tools.len());
+    let picked = rows.iter().filter(|row| counts(row));
+    let mean = geometric(picked.filter_map(|row| Some(figure(row.runs[place].as_ref()?) / against(row)?)));
+    mean.map_or(" - |".into(), |mean| format!(" {mean:.3} |"))
+}
+
+fn heading(text: &mut String, first: &str, tools: &[Tool]) {
+    _ = write!(text, "| {first} |");
     tools.iter().for_each(|tool| _ = write!(text, " {} |", tool.name));
-    text.push_str("\n|---|---|");
+    text.push_str("\n|---|");
     tools.iter().for_each(|_| text.push_str("---|"));
     text.push('\n');
+}
+
+fn table(tools: &[Tool], rows: &[Row]) -> String {
+    let peer = |row: &Row| best_peer(tools, row).map(|peer| peer as f64);
+    let bsdiff = tools.iter().position(|tool| tool.name == "bsdiff");
+    let of_bsdiff = |row: &Row, figure: fn(&Run) -> f64| row.runs[bsdiff?].as_ref().map(figure);
+    // A pair is executable when our tool found an instruction set.
+    let executable = |row: &Row| row.runs.iter().flatten().any(|run| run.code);
+    let mut text = String::from("Bytes of patch, and (in brackets) against the best peer of the pair:\n\n");
+    heading(&mut text, "pair (bytes of image)", tools);
     for row in rows {
-        let peer = best_peer(tools, row);
-        _ = write!(text, "| {} | {} |", row.pair, row.image);
+        _ = write!(text, "| {} ({}) |", row.pair, row.image);
         for run in &row.runs {
-            match (run, peer) {
-                (Some(run), Some(peer)) => _ = write!(text, " {} ({:.3}) |", run.patch, run.patch as f64 / peer as f64),
+            match (run, peer(row)) {
+                (Some(run), Some(peer)) => _ = write!(text, " {} ({:.3}) |", run.patch, run.patch as f64 / peer),
                 (Some(run), None) => _ = write!(text, " {} |", run.patch),
                 (None, _) => text.push_str(" - |"),
             }
         }
         text.push('\n');
     }
-    text.push_str("| mean against the best peer | |");
-    for place in 0..tools.len() {
-        match mean(tools, rows, place) {
-            Some(mean) => _ = write!(text, " {mean:.3} |"),
-            None => text.push_str(" - |"),
-        }
-    }
-    text.push_str("\n\nSeconds to create / to apply, and peak MiB to create:\n\n| pair |");
-    tools.iter().for_each(|tool| _ = write!(text, " {} |", tool.name));
-    text.push_str("\n|---|");
-    tools.iter().for_each(|_| text.push_str("---|"));
-    text.push('\n');
+    let patch = |run: &Run| run.patch as f64;
+    let places = 0..tools.len();
+    text.push_str("| geometric mean against the best peer |");
+    places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, |_| true, peer, patch)));
+    text.push_str("\n| the same, executable pairs alone |");
+    places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, executable, peer, patch)));
+    text.push_str("\n| against bsdiff, executable pairs alone |");
+    let size = |row: &Row| of_bsdiff(row, |run| run.patch as f64);
+    places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, executable, size, patch)));
+    text.push_str(
+        "\n\nSeconds to create / to apply (the whole process, the least of up to five runs; Python tools include Python), and peak \
+         MiB of both:\n\n",
+    );
+    heading(&mut text, "pair", tools);
     for row in rows {
         _ = write!(text, "| {} |", row.pair);
         for run in &row.runs {
             match run {
-                Some(run) => _ = write!(text, " {:.2} / {:.2}, {} |", run.create_s, run.apply_s, run.create_kib / 1024),
+                Some(run) => {
+                    let mib = |kib: u64| kib as f64 / 1024.0;
+                    _ = write!(
+                        text,
+                        " {:.3} / {:.3}, {:.0} / {:.0} |",
+                        run.create_s,
+                        run.apply_s,
+                        mib(run.create_kib),
+                        mib(run.apply_kib)
+                    );
+                }
                 None => text.push_str(" - |"),
             }
         }
         text.push('\n');
     }
+    text.push_str("| create against bsdiff, images over 1 MB |");
+    let large = |row: &Row| row.image > 1_000_000;
+    let created = |row: &Row| of_bsdiff(row, |run| run.create_s);
+    places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, large, created, |run| run.create_s)));
+    text.push_str("\n| apply against bspatch |");
+    let applied = |row: &Row| of_bsdiff(row, |run| run.apply_s);
+    places.for_each(|place| text.push_str(&mean(tools, rows, place, |_| true, applied, |run| run.apply_s)));
+    text.push('\n');
     text
 }
