@@ -193,8 +193,7 @@ pub fn inspect(patch: &[u8]) -> Result<Inspection, ApplyError> {
     let mut nothing: &mut [u8] = &mut [];
     decoder.push(start, &mut NoBase, &mut nothing).map_err(|fault| match fault {
         Fault::Payload(error) => ApplyError::Patch(error),
-        Fault::Base(never) => match never {},
-        Fault::Output(OutOfBounds) => ApplyError::Patch(DeltaError::OutputBounds),
+        Fault::Base(OutOfBounds) | Fault::Output(OutOfBounds) => ApplyError::Patch(DeltaError::SourceBounds),
     })?;
     let map = decoder.map();
     Ok(Inspection {

@@ -161,8 +161,8 @@ fn table(tools: &[Tool], rows: &[Row]) -> String {
     let size = |row: &Row| of_bsdiff(row, |run| run.patch as f64);
     places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, executable, size, patch)));
     text.push_str(
-        "\n\nSeconds to create / to apply (the whole process, the least of up to five runs; Python tools include Python), and peak \
-         MiB of both:\n\n",
+        "\n\nSeconds of processor time to create / to apply (the whole process, user and system; Python tools include Python), and \
+         peak MiB of both:\n\n",
     );
     heading(&mut text, "pair", tools);
     for row in rows {

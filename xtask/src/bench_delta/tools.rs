@@ -12,9 +12,9 @@ use crate::{
     process, project,
 };
 
-/// Runs of a command, and the seconds after which no further one is started.
-const RUNS: usize = 5;
-const ENOUGH: f64 = 2.0;
+/// Most runs of a command that are timed, and the seconds after which no further one is started.
+const RUNS: f64 = 20.0;
+const ENOUGH: f64 = 3.0;
 /// Packages of the peers that come from PyPI.
 const PYTHON_PACKAGES: [&str; 2] = ["detools==0.53.0", "hdiffpatch==2.6.0"];
 
@@ -163,33 +163,38 @@ impl Tool {
     }
 }
 
-/// Runs a command line under GNU time: seconds (the least of some runs, which other work on the machine disturbs least), peak KiB, and
-/// what it printed.
+/// Runs a command line: seconds of processor time (which other work on the machine hardly changes), peak KiB, and what it printed.
 fn timed(words: &[String], files: &[(&str, &Path)], dir: &Path) -> Result<(f64, u64, String)> {
     let figures = dir.join("time");
-    let mut best = (f64::INFINITY, 0, String::new());
-    let mut spent = 0.0;
-    for _ in 0..RUNS {
-        let mut command = process::command("time");
-        command.args(["-f", "%M", "-o"]).arg(&figures);
-        for word in words {
-            let filled =
-                files.iter().fold(word.clone(), |word, (name, file)| word.replace(name, &file.to_string_lossy()));
-            command.arg(filled);
-        }
-        let start = Instant::now();
-        let said = process::succeed(&mut command)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let text = project::read_text(&figures)?;
-        let wrong = || Error::Content { path: figures.clone(), what: format!("not what GNU time writes: {text}") };
-        let kib = text.trim().parse().map_err(|_| wrong())?;
-        if seconds < best.0 {
-            best = (seconds, kib, said);
-        }
-        spent += seconds;
-        if spent > ENOUGH {
-            break;
-        }
+    let fill = |word: &String| {
+        files.iter().fold(word.clone(), |word, (name, file)| word.replace(name, &file.to_string_lossy()))
+    };
+    let words: Vec<String> = words.iter().map(fill).collect();
+    let mut command = process::command("time");
+    let before = Instant::now();
+    let said = process::succeed(command.args(["-f", "%M %e", "-o"]).arg(&figures).args(&words))?;
+    let once = before.elapsed();
+    let text = project::read_text(&figures)?;
+    let wrong = || Error::Content { path: figures.clone(), what: format!("not what GNU time writes: {text}") };
+    let kib = text.split_whitespace().next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
+    // As often as it takes for a clock that ticks a hundred times a second.
+    let runs = (ENOUGH / once.as_secs_f64().max(0.001)).clamp(1.0, RUNS) as u32;
+    let start = children_s()?;
+    for _ in 0..runs {
+        process::succeed(process::command(&words[0]).args(&words[1..]))?;
     }
-    Ok(best)
+    Ok(((children_s()? - start) / f64::from(runs), kib, said))
+}
+
+/// Processor time of all children that have ended, in user and system mode.
+fn children_s() -> Result<f64> {
+    let path = Path::new("/proc/self/stat");
+    let text = project::read_text(path)?;
+    // Fields are counted from behind the program's name, which is in brackets and may hold blanks.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = ticks(13)
+        .zip(ticks(14))
+        .ok_or_else(|| Error::Content { path: path.into(), what: "not the fields that proc(5) tells of".into() })?;
+    Ok((user + system) / 100.0)
 }
