@@ -3,5 +3,6 @@
 mod client;
 mod hostile;
 mod jobs;
+mod lossy;
 mod policies;
 mod sessions;
