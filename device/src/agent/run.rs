@@ -18,6 +18,7 @@ use super::job::{Reporter, Taken, Work, Worked};
 use super::report::signed_report;
 use crate::error::{Error, Result};
 use crate::net::jobs::Jobs;
+use crate::net::mqtt::Link;
 use crate::net::payload::Floors;
 use crate::net::{Net, tls};
 use crate::state::State;
@@ -42,6 +43,8 @@ pub struct Options {
     pub server: Option<String>,
     /// The owner's word on updates.
     pub gate: Gate,
+    /// Talk over HTTPS alone.
+    pub https_only: bool,
 }
 
 /// What one turn of the loop came to.
@@ -71,6 +74,8 @@ pub struct Agent<'a> {
     connection: Connection,
     key: ReportKey,
     running: Running,
+    /// TLS for MQTT, until that is begun.
+    for_mqtt: Option<rustls::ClientConfig>,
 }
 
 impl<'a> Agent<'a> {
@@ -82,16 +87,22 @@ impl<'a> Agent<'a> {
         }
         let ca = state.key_path("ca.pem");
         let mutual = tls::mutual(&ca, &state.key_path("certificate.pem"), &state.key_path("tls.key"))?;
+        let for_mqtt = (!options.https_only).then(|| mutual.clone());
         let net = Net::new(&connection.server, mutual, tls::anonymous(&ca)?)?;
         let jobs = Jobs::new(net.clone(), connection.thing.clone());
         let key = ReportKey::load(&state.key_path("report.key"))?;
         let running = boot(state, options, events)?;
-        Ok(Agent { state, options, events, net, jobs, connection, key, running })
+        Ok(Agent { state, options, events, net, jobs, connection, key, running, for_mqtt })
     }
 
     /// Runs until there is nothing more to do (`once`), or for ever.
     pub async fn run(&mut self) -> Result<Turn> {
         let mut failures = 0;
+        if let Some(tls) = self.for_mqtt.take() {
+            let link = Link::open(self.net.origin(), self.connection.thing.clone(), tls);
+            link.settled().await;
+            self.jobs.prefer(link);
+        }
         loop {
             let turn = self.turn().await;
             match turn {
@@ -99,7 +110,11 @@ impl<'a> Agent<'a> {
                 Err(error) if self.options.once => return Err(error),
                 Ok(Turn::Idle | Turn::Waiting) => {
                     failures = 0;
-                    tokio::time::sleep(jittered(self.options.poll)).await;
+                    // Told of a job, or it is time to ask again: a message may be lost.
+                    tokio::select! {
+                        () = tokio::time::sleep(jittered(self.options.poll)) => {}
+                        () = self.jobs.news() => {}
+                    }
                 }
                 // Retried by the service at once, maybe: not by every device of a fleet at the same time.
                 Ok(Turn::Reported(ExecutionStatus::Failed)) => {
@@ -324,7 +339,7 @@ fn jittered(time: Duration) -> Duration {
 }
 
 /// Full jitter over an exponentially growing pause: 1 s, 2 s, 4 s and so on up to `most`.
-pub(super) fn backoff(failures: u32, most: Duration) -> Duration {
+pub(crate) fn backoff(failures: u32, most: Duration) -> Duration {
     let longest = Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most);
     longest.mul_f32(0.25 + random_share() * 0.75)
 }

@@ -42,7 +42,11 @@ pub(super) struct Arguments {
     /// Another origin than the one enrolled at.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// Seconds between two questions for a job, give or take a quarter.
+    /// Talk over HTTPS alone. Else MQTT comes first, on port 8883 beside 8443 or by ALPN on the same port, and HTTPS is used
+    /// while there is none.
+    #[arg(long)]
+    https_only: bool,
+    /// Seconds between two questions for a job, give or take a quarter; over MQTT the agent is told of a job at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     poll: u64,
     /// Take deltas alone: a metered link. A job without a fitting one fails (SL-808) and may be tried again on another link.
@@ -84,6 +88,7 @@ pub(super) fn run(arguments: Arguments, events: Events) -> Result<u8> {
         },
         preferences: Preferences { delta_only: arguments.delta_only, attempts: arguments.attempts },
         server: arguments.server,
+        https_only: arguments.https_only,
     };
     let turn = {
         let mut agent = Agent::start(&state, &options, events)?;

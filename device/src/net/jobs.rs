@@ -1,15 +1,18 @@
-//! AWS IoT's jobs data plane over HTTPS.
+//! AWS IoT's jobs data plane: over MQTT when that is there, else over HTTPS.
 
 use reqwest::{Method, StatusCode};
 use sealift_jobs::limits::JOB_DOCUMENT_MAX_CHARS;
 use sealift_jobs::{
-    DescribeJobExecutionResponse, ErrorCode, ErrorResponse, JobExecution, JobId, StartNextPendingJobExecutionRequest,
-    StartNextPendingJobExecutionResponse, ThingName, UpdateJobExecutionRequest, UpdateJobExecutionResponse,
+    DescribeJobExecutionRequest, DescribeJobExecutionResponse, ErrorCode, ErrorResponse, JobExecution, JobId,
+    StartNextPendingJobExecutionRequest, StartNextPendingJobExecutionResponse, ThingName, UpdateJobExecutionRequest,
+    UpdateJobExecutionResponse,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::mqtt::{Link, Reply};
 use super::{ANSWER, Net, bounded, https, network, timed_out};
 use crate::error::{Error, Result};
 
@@ -23,27 +26,76 @@ const REFUSAL_MAX: usize = 256 * 1024;
 pub struct Jobs {
     net: Net,
     thing: ThingName,
+    link: Option<Link>,
 }
 
 impl Jobs {
     /// The jobs of `thing`.
     pub fn new(net: Net, thing: ThingName) -> Self {
-        Jobs { net, thing }
+        Jobs { net, thing, link: None }
+    }
+
+    /// Talks over `link` from now on, and over HTTPS only while that is down.
+    pub fn prefer(&mut self, link: Link) {
+        self.link = Some(link);
+    }
+
+    /// Waits until the server says by itself that there may be a job; for ever without MQTT.
+    pub async fn news(&self) {
+        match &self.link {
+            Some(link) => link.news().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Asks over MQTT; `None` when HTTPS has to be asked. A request whose answer was lost may so be sent twice: the
+    /// expected version and the execution number in it are what keeps the second from doing harm, as when it is repeated.
+    async fn over_mqtt<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: String,
+        body: Option<&impl Serialize>,
+    ) -> Option<Result<T>> {
+        let link = self.link.as_ref()?;
+        let body = match body.map(serde_json::to_value) {
+            Some(Ok(Value::Object(body))) => body,
+            _ => Map::new(),
+        };
+        match link.ask(request, body).await? {
+            Reply::Accepted(body) => Some(serde_json::from_value(as_over_https(body)).map_err(|error| Error::Answer {
+                what: what.into(),
+                problem: format!("JSON of another shape: {error}"),
+            })),
+            // HTTPS may be better off.
+            Reply::Rejected(said) if said.code.is_transient() => None,
+            Reply::Rejected(said) => {
+                Some(Err(Error::Service { what: what.into(), code: said.code, message: said.message }))
+            }
+        }
     }
 
     /// Starts the next pending execution, or gives the one in progress again (`StartNextPendingJobExecution`).
     pub async fn start_next(&self) -> Result<Option<JobExecution>> {
+        const WHAT: &str = "start the next job";
         let body = StartNextPendingJobExecutionRequest::default();
         let answer: StartNextPendingJobExecutionResponse =
-            self.call("start the next job", Method::PUT, "/$next", Some(&body)).await?;
+            match self.over_mqtt(WHAT, "start-next".into(), Some(&body)).await {
+                Some(answer) => answer?,
+                None => self.call(WHAT, Method::PUT, "/$next", Some(&body)).await?,
+            };
         Ok(answer.execution)
     }
 
     /// Looks at one execution, with its document: presigned URLs in it are fresh (`DescribeJobExecution`).
     pub async fn describe(&self, job: &JobId, execution: u64) -> Result<Option<JobExecution>> {
+        const WHAT: &str = "look at the job";
         let path = format!("/{job}?includeJobDocument=true&executionNumber={execution}");
+        let body = DescribeJobExecutionRequest { execution_number: Some(execution), include_job_document: Some(true) };
         let answer: Result<DescribeJobExecutionResponse> =
-            self.call("look at the job", Method::GET, &path, None::<&()>).await;
+            match self.over_mqtt(WHAT, format!("{job}/get"), Some(&body)).await {
+                Some(answer) => answer,
+                None => self.call(WHAT, Method::GET, &path, None::<&()>).await,
+            };
         match answer {
             Ok(answer) => Ok(answer.execution),
             Err(Error::Service { code: ErrorCode::ResourceNotFound | ErrorCode::TerminalStateReached, .. }) => Ok(None),
@@ -53,8 +105,12 @@ impl Jobs {
 
     /// Reports on an execution (`UpdateJobExecution`); returns the new version of the execution, if the answer says it.
     pub async fn update(&self, job: &JobId, request: &UpdateJobExecutionRequest) -> Result<Option<u64>> {
+        const WHAT: &str = "report on the job";
         let answer: UpdateJobExecutionResponse =
-            self.call("report on the job", Method::POST, &format!("/{job}"), Some(request)).await?;
+            match self.over_mqtt(WHAT, format!("{job}/update"), Some(request)).await {
+                Some(answer) => answer?,
+                None => self.call(WHAT, Method::POST, &format!("/{job}"), Some(request)).await?,
+            };
         Ok(answer.execution_state.map(|state| state.version_number))
     }
 
@@ -95,4 +151,16 @@ impl Jobs {
         };
         timeout(ANSWER, work).await.map_err(|_| timed_out(what))?
     }
+}
+
+/// Over MQTT the document is an object, over HTTPS its text; the agent reads the text.
+fn as_over_https(mut body: Value) -> Value {
+    for holder in ["", "/execution"] {
+        if let Some(document) = body.pointer_mut(&format!("{holder}/jobDocument"))
+            && !document.is_string()
+        {
+            *document = Value::String(document.to_string());
+        }
+    }
+    body
 }

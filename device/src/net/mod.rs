@@ -1,6 +1,7 @@
 //! HTTPS, with a bound on everything that a server could stretch.
 
 pub mod jobs;
+pub mod mqtt;
 pub mod payload;
 pub mod tls;
 
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use crate::error::{Error, Result};
 
 /// Time to connect, TLS included.
-const CONNECT: Duration = Duration::from_secs(15);
+pub(crate) const CONNECT: Duration = Duration::from_secs(15);
 /// Time for the head of an answer, and for the whole of a small one.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
@@ -30,6 +31,11 @@ impl Net {
     /// `mutual` speaks to `server`, `anonymous` to every other origin.
     pub fn new(server: &str, mutual: ClientConfig, anonymous: ClientConfig) -> Result<Self> {
         Ok(Net { own: client(mutual)?, others: client(anonymous)?, origin: https(server)? })
+    }
+
+    /// The server's origin.
+    pub fn origin(&self) -> &Url {
+        &self.origin
     }
 
     /// The client for a URL.

@@ -4,3 +4,4 @@
 mod firmware;
 mod kill;
 mod programs;
+mod told;
