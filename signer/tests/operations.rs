@@ -420,6 +420,9 @@ fn ci_signs_with_its_delegated_key_alone_and_the_online_keys_publish() {
     project.write("image.bin", &next);
     let second = project.run(&create("1.1.0", "1", &["--stage", "--json"])).ok().json();
     assert_eq!(second["release"]["payloads"][0]["from"], "1.0.0", "a delta from what was staged before");
+    let listed = project.run(&["release", "list", "--json"]).ok().json();
+    let staged: Vec<_> = listed["staged"].as_array().unwrap().iter().map(|it| it["version"].clone()).collect();
+    assert_eq!((staged, &listed["releases"]), (vec![json!("1.0.0"), json!("1.1.0")], &json!([])));
     let forged = fs::read_to_string(project.file("repository/staged/thermostat.json")).unwrap();
 
     away(&["release-1"]);
@@ -445,6 +448,7 @@ fn ci_signs_with_its_delegated_key_alone_and_the_online_keys_publish() {
     let versions: Vec<_> = published["releases"].as_array().unwrap().iter().map(|it| it["version"].clone()).collect();
     assert_eq!(versions, ["1.0.0", "1.1.0"]);
     assert!(!project.file("repository/staged/thermostat.json").exists());
+    assert_eq!(project.run(&["release", "list", "--json"]).ok().json()["staged"], json!([]));
     project.run(&["root", "export", "--format", "cbor", "--out", "root"]).ok();
     project.run(&["verify", "repository", "--root", "root"]).ok();
     #[cfg(feature = "tuf-json")]

@@ -186,8 +186,22 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
             created_report((&product, version, counter), Some(wanted.version), &created)
         }
         Command::List => {
-            let files = release::open(&project, &Layout::new(&project.directory), global.development)?;
-            state_report(&files, "listed")
+            let layout = Layout::new(&project.directory);
+            let files = release::open(&project, &layout, global.development)?;
+            let waiting = release::waiting(&layout, &files)?;
+            let mut title = "listed".to_owned();
+            for (role, product, version) in &waiting {
+                let _ =
+                    write!(title, "\n  {product} {version}: staged by `{role}`, waits for `sealift renew --snapshot`");
+            }
+            let mut report = state_report(&files, &title)?;
+            if let Report::Facts { json, .. } = &mut report {
+                let facts = waiting.iter().map(|(role, product, version)| {
+                    json!({"delegation": role, "product": product, "version": version.to_string()})
+                });
+                json["staged"] = facts.collect::<Vec<_>>().into();
+            }
+            Ok(report)
         }
         Command::Withdraw { product, version } => {
             let now = clock::signing_time()?;

@@ -15,4 +15,5 @@ pub use create::{Created, Request, create};
 pub use history::{Base, find_base, stored};
 pub use payloads::{Made, codec_name};
 pub use reissue::{Reissue, reissue};
+pub use staged::waiting;
 pub use state::{open, renew, withdraw};

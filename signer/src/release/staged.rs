@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use sealift_manifests::envelope::SigStructure;
-use sealift_manifests::{PublicKey, Target, Targets};
+use sealift_manifests::{PublicKey, Target, Targets, Version};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
@@ -208,6 +208,23 @@ pub(super) fn take_up(
         taken.push(role.to_owned());
     }
     Ok(taken)
+}
+
+/// The releases that were signed and wait to be published: role, product and version of each.
+pub fn waiting(layout: &Layout, files: &Files) -> Result<Vec<(String, String, Version)>> {
+    let mut found = Vec::new();
+    for delegation in files.targets()?.delegations.iter() {
+        let Some(staged) = read(layout, files, delegation.name)? else { continue };
+        let public = files.delegated(delegation.name)?.map(|(_, targets)| targets);
+        let is_public = |target: &Target<'_>| {
+            let listed = public.iter().flat_map(|targets| targets.targets.iter());
+            listed.into_iter().any(|it| it.encoded() == target.encoded())
+        };
+        for target in staged.listed(layout)?.0.iter().filter(|target| !is_public(target)) {
+            found.push((delegation.name.to_owned(), target.product.to_owned(), target.version));
+        }
+    }
+    Ok(found)
 }
 
 /// Forgets what was staged and is published, or was passed by.
