@@ -1,10 +1,14 @@
 //! Root and top-level targets as the project file wants them: who signs what.
 
-use sealift_manifests::{Delegation, Header, List, PublicKey, Role, RoleKeys, Root, Targets};
+use sealift_manifests::{Delegation, Digest, Extensions, Header, List, PublicKey, Role, RoleKeys, Root, Targets};
 
 use crate::error::Result;
 use crate::project::Project;
 use crate::publish::expiry;
+
+/// Number of the ignorable extension of root and top-level targets that names the entry of the ceremony log they follow: who
+/// alters the log before that entry would need the officers' signatures anew.
+pub const LOG_HEAD: u64 = 1;
 
 /// The keys of several signer lists, sorted, and for each list the ascending indexes of its own.
 fn index(project: &Project, lists: &[&[String]]) -> (Vec<PublicKey>, Vec<Vec<u64>>) {
@@ -22,8 +26,8 @@ fn index(project: &Project, lists: &[&[String]]) -> (Vec<PublicKey>, Vec<Vec<u64
     (keys, indexes)
 }
 
-/// The payload of a root that says what the project file says.
-pub fn root(project: &Project, version: u64, now: u64) -> Result<Vec<u8>> {
+/// The payload of a root that says what the project file says, and which entry of the ceremony log it follows.
+pub fn root(project: &Project, version: u64, follows: &Digest, now: u64) -> Result<Vec<u8>> {
     let signers = Role::ALL.map(|role| project.role(role));
     let (keys, indexes) = index(project, &signers.map(|signers| &signers.keys[..]));
     let empty = RoleKeys { threshold: 0, keys: List::new(&[]) };
@@ -31,8 +35,10 @@ pub fn root(project: &Project, version: u64, now: u64) -> Result<Vec<u8>> {
     for (role, (signers, indexes)) in roles.iter_mut().zip(signers.iter().zip(&indexes)) {
         *role = RoleKeys { threshold: signers.threshold, keys: List::new(indexes) };
     }
+    let follows = [(LOG_HEAD, &follows.0[..])];
+    let header = Header::new(project.id, version, expiry(project, Role::Root, now)?);
     let root = Root {
-        header: Header::new(project.id, version, expiry(project, Role::Root, now)?),
+        header: Header { extensions: Extensions::new(&follows), ..header },
         keys: List::new(&keys),
         roles,
         counter_ceiling: project.counter_ceiling,
@@ -41,7 +47,7 @@ pub fn root(project: &Project, version: u64, now: u64) -> Result<Vec<u8>> {
 }
 
 /// The payload of a top-level targets file with the project file's delegations, and no target of its own.
-pub fn targets(project: &Project, version: u64, now: u64) -> Result<Vec<u8>> {
+pub fn targets(project: &Project, version: u64, follows: &Digest, now: u64) -> Result<Vec<u8>> {
     let lists: Vec<&[String]> = project.delegations.values().map(|delegation| &delegation.keys[..]).collect();
     let (keys, indexes) = index(project, &lists);
     let products: Vec<Vec<&str>> =
@@ -58,8 +64,10 @@ pub fn targets(project: &Project, version: u64, now: u64) -> Result<Vec<u8>> {
             counter_ceiling: delegation.counter_ceiling,
         })
         .collect();
+    let follows = [(LOG_HEAD, &follows.0[..])];
+    let header = Header::new(project.id, version, expiry(project, Role::Targets, now)?);
     let targets = Targets {
-        header: Header::new(project.id, version, expiry(project, Role::Targets, now)?),
+        header: Header { extensions: Extensions::new(&follows), ..header },
         name: None,
         targets: List::new(&[]),
         keys: List::new(&keys),

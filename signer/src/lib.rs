@@ -3,6 +3,8 @@
 //! * [`keys`]: private keys wherever they are kept, one file a kind of place.
 //! * [`project`]: `sealift.toml`, who signs what and for how long, and the rules of custody.
 //! * [`authority`], [`release`], [`publish`]: what root, targets and releases say, and how the next state is signed.
+//! * [`ceremony`]: changes of root, top-level targets and delegations, signed by people in different places.
+//! * [`drill`]: the rehearsal of a key compromise, on a copy and with devices.
 //! * [`delta`]: the matcher and encoder of deltas.
 //! * [`doctor`]: what will hurt a project later.
 //! * [`repository`]: the directory that holds it, written so that it is never seen half done.
@@ -12,10 +14,12 @@
 
 pub mod authority;
 pub mod bundle;
+pub mod ceremony;
 pub mod clock;
 pub mod commands;
 pub mod delta;
 pub mod doctor;
+pub mod drill;
 pub mod error;
 pub mod image;
 pub mod input;

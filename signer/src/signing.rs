@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealift_manifests::bounds::MAX_PAYLOAD;
 use sealift_manifests::envelope::{SigStructure, Signature};
-use sealift_manifests::{Envelope, List, PublicKey, Role, Root, Snapshot, Targets, Timestamp};
+use sealift_manifests::{Envelope, List, Role, Root, Snapshot, Targets, Timestamp};
 
 use crate::error::{Error, Result};
 use crate::keys::{self, KeySource};
@@ -26,7 +26,10 @@ impl Signers {
         Err(Error::Input {
             place: format!("{}: keys of {role}", project.file.display()),
             fault: missing,
-            remedy: "bring the key files to these places, or set these variables".into(),
+            remedy: match project.is_offline(role) {
+                true => "what offline keys sign goes through a ceremony: see `sealift root --help`".into(),
+                false => "bring the key files to these places, or set these variables".into(),
+            },
         })
     }
 
@@ -41,55 +44,17 @@ impl Signers {
                 return Err(Error::usage(format!("there is no role `{role}`"), "see [roles] and [delegations]"));
             }
         };
-        let mut open = Vec::new();
-        let mut absent = Vec::new();
-        for (name, key) in project.keys_of(names) {
-            match keys::open(&key.uri, project.folder(), development)? {
-                None => absent.push(format!("{name} ({})", key.uri)),
-                Some(source) if source.public_key() != key.public => {
-                    return Err(Error::input(
-                        format!("{}: keys.{name}", project.file.display()),
-                        format!("the key at {} is another one: its id is {}", key.uri, source.public_key().id()),
-                        format!("its id must be {}; correct the URI, or the public key", key.public.id()),
-                    ));
-                }
-                Some(source) => open.push(source),
-            }
-        }
+        let Opened { here: open, absent } = open_keys(project, names, development)?;
         if (open.len() as u64) < threshold {
-            let missing = absent.join(", ");
-            return Ok(Some(format!("{} of the {threshold} keys it takes are here; missing: {missing}", open.len())));
+            return Ok(Some(too_few(open.len(), threshold, &absent)));
         }
         self.0.insert(role.to_owned(), open);
         Ok(None)
     }
 
-    /// Opens the keys that an earlier root named for a role, as far as the project file still knows where they are.
-    pub fn add_public(
-        &mut self,
-        project: &Project,
-        role: &str,
-        wanted: &[PublicKey],
-        threshold: u64,
-        development: bool,
-    ) -> Result<()> {
-        let mut open = Vec::new();
-        for key in project.keys.values().filter(|key| wanted.contains(&key.public)) {
-            let source = keys::open(&key.uri, project.folder(), development)?;
-            open.extend(source.filter(|source| source.public_key() == key.public));
-        }
-        if (open.len() as u64) < threshold {
-            return Err(Error::Input {
-                place: project.file.display().to_string(),
-                fault: format!(
-                    "{} of the {threshold} keys of the present {role} are here, and its successor needs their signatures too",
-                    open.len()
-                ),
-                remedy: "keep the old keys under [keys] until the new root is signed, and bring their files".into(),
-            });
-        }
-        self.0.insert(role.to_owned(), open);
-        Ok(())
+    /// Takes keys that were opened, or used, elsewhere.
+    pub fn insert(&mut self, role: &str, keys: Vec<Box<dyn KeySource>>) {
+        self.0.insert(role.to_owned(), keys);
     }
 
     /// Takes keys of a role that were opened, or used, elsewhere.
@@ -101,6 +66,39 @@ impl Signers {
     pub fn of(&self, role: &str) -> impl Iterator<Item = &dyn KeySource> {
         self.0.get(role).into_iter().flatten().map(Box::as_ref)
     }
+}
+
+/// Keys of a role: those that are here, and the names of the others.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Open, each held to the public key that the project file has for it.
+    pub here: Vec<Box<dyn KeySource>>,
+    /// Name and place of those that are not here.
+    pub absent: Vec<String>,
+}
+
+/// Opens those of these keys that are here.
+pub fn open_keys(project: &Project, names: &[String], development: bool) -> Result<Opened> {
+    let mut opened = Opened::default();
+    for (name, key) in project.keys_of(names) {
+        match keys::open(&key.uri, project.folder(), development)? {
+            None => opened.absent.push(format!("{name} ({})", key.uri)),
+            Some(source) if source.public_key() != key.public => {
+                return Err(Error::input(
+                    format!("{}: keys.{name}", project.file.display()),
+                    format!("the key at {} is another one: its id is {}", key.uri, source.public_key().id()),
+                    format!("its id must be {}; correct the URI, or the public key", key.public.id()),
+                ));
+            }
+            Some(source) => opened.here.push(source),
+        }
+    }
+    Ok(opened)
+}
+
+/// Why a threshold is not reached.
+pub fn too_few(open: usize, threshold: u64, absent: &[String]) -> String {
+    format!("{open} of the {threshold} keys it takes are here; missing: {}", absent.join(", "))
 }
 
 /// Signs a role's payload with every key given and returns the file. Keys are used once each.
@@ -135,7 +133,7 @@ pub fn seal<'k>(payload: &[u8], role: Role, keys: impl Iterator<Item = &'k dyn K
 }
 
 /// Every reader's bounds, before a key is used: what would be refused later is refused now.
-fn check_content(payload: &[u8], role: Role) -> Result<()> {
+pub fn check_content(payload: &[u8], role: Role) -> Result<()> {
     let read = match role {
         Role::Root => Root::decode(payload).map(|root| root.keys.len()),
         Role::Timestamp => Timestamp::decode(payload).map(|_| 1),

@@ -415,7 +415,9 @@ fn the_host_encoding_is_verified_by_the_devices_own_trust_machine() {
 
     // A payload that was swapped, and a role that was: each is found, and the exit code says refused.
     let folder = project.file("repository/tuf/targets");
-    let target = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    // An image that is listed: files of former states lie beside it, in whatever order the folder has.
+    let listed = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".raw");
+    let target = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(listed).unwrap();
     let bytes = fs::read(&target).unwrap();
     fs::remove_file(&target).unwrap();
     project.run(&verify).fails(4, &["not found"]);

@@ -3,18 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use sealift_manifests::{RepositoryId, Role, sha256};
+use sealift_manifests::{RepositoryId, sha256};
 use serde_json::json;
 
 use super::Global;
+use crate::ceremony::Ceremony;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::keys::{KeyUri, generate, open_existing};
 use crate::output::Report;
 use crate::project::{Custody, DecoderRam, Draft, DraftKey, Project};
-use crate::publish::{Changes, publish};
-use crate::repository::{Files, Layout, Transaction, write_output};
-use crate::signing::Signers;
-use crate::{authority, clock};
+use crate::repository::{Files, Layout, write_output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +24,10 @@ Examples:
       --root-key file:/media/stick-1/root.pem --root-key file:/media/stick-2/root.pem --root-threshold 2 \\
       --targets-key file:/media/stick-1/targets.pem --snapshot-key env:ONLINE_KEY --timestamp-key env:ONLINE_KEY \\
       --release-key env:RELEASE_KEY
+  With officers' keys that never come to this machine: their public halves, and a sign-request for them:
+    sealift init --product thermostat --root-key offline:alice:a3010120... --root-key offline:bob:a3010120... \
+      --root-threshold 2 --targets-key offline:alice:a3010120... --snapshot-key env:ONLINE_KEY \
+      --timestamp-key env:ONLINE_KEY --release-key env:RELEASE_KEY
   After editing a sealift.toml that has no repository yet:
     sealift init";
 
@@ -116,25 +119,20 @@ pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
         let text = format!("{}: written; edit it, then run `sealift init` to sign the first root", file.display());
         return Ok(Report::new(text, json!({"project": file})));
     }
-    let mut signers = Signers::default();
-    for role in Role::ALL {
-        signers.add(&project, role.name(), global.development)?;
-    }
-    let now = clock::signing_time()?;
-    let transaction = Transaction::begin(&layout)?;
     if layout.timestamp().exists() {
         return Err(Error::refused(
             format!("{} holds a repository already", project.directory.display()),
             "change keys and products with `sealift root apply`; make releases with `sealift release create`",
         ));
     }
-    let changes = Changes {
-        root: Some(authority::root(&project, 1, now)?),
-        targets: Some(authority::targets(&project, 1, now)?),
-        ..Changes::default()
+    let now = clock::signing_time()?;
+    let mut ceremony = Ceremony::open(project, global.development, now)?;
+    let files = match ceremony.apply_here(false)? {
+        Some(applied) => applied.files,
+        None => return Err(Error::failed("there is nothing to sign in a new project", "please report this")),
     };
-    let files = publish(&project, &transaction, None, changes, &signers, now)?;
-    report(&project, &files, now)
+    let project = &ceremony.project;
+    report(project, &files, now)
 }
 
 fn report(project: &Project, files: &Files, now: u64) -> Result<Report> {
@@ -184,7 +182,15 @@ fn draft(global: &Global, options: &Options) -> Result<Draft> {
                 ));
             }
             for (index, uri) in uris.iter().enumerate() {
-                let public = open_existing(uri, folder, global.development)?.public_key();
+                let public = match uri {
+                    KeyUri::Offline(key) => key.public.ok_or_else(|| {
+                        Error::usage(
+                            format!("{uri}: an offline key needs its public half"),
+                            "write offline:NAME:COSE_KEY; its officer finds that with `sealift keys show URI`",
+                        )
+                    })?,
+                    _ => open_existing(uri, folder, global.development)?.public_key(),
+                };
                 // One key may serve several roles: it is listed once.
                 if let Some(known) = keys.iter_mut().find(|known: &&mut DraftKey| known.public == public) {
                     known.roles.push(role);

@@ -1,9 +1,11 @@
 //! The command line, one subcommand a file.
 
+mod audit;
 mod bundle;
 mod completions;
 mod delta;
 mod doctor;
+mod drill;
 mod init;
 mod inspect;
 mod keys;
@@ -102,11 +104,16 @@ enum Command {
     Release(release::Command),
     /// Sign the timestamp anew (and the snapshot when asked), with online keys alone
     Renew(renew::Options),
-    /// Export the root that devices trust, and sign its successor
+    /// Export the root that devices trust, and hold the ceremony that signs its successor
     #[command(subcommand)]
     Root(root::Command),
     /// Look for what will hurt: expiries, thresholds, keys and files that are not as they should be
     Doctor(doctor::Options),
+    /// Check the log of the ceremonies
+    Audit(audit::Options),
+    /// Rehearse what should never happen, on a copy of the project
+    #[command(subcommand)]
+    Drill(drill::Command),
     /// Export update bundles and install files
     #[command(subcommand)]
     Bundle(bundle::Command),
@@ -151,6 +158,8 @@ fn run(cli: Cli) -> Result<Report> {
         Command::Renew(options) => renew::run(global, options),
         Command::Root(command) => root::run(global, command),
         Command::Doctor(options) => doctor::run(global, &options),
+        Command::Audit(options) => audit::run(global, &options),
+        Command::Drill(command) => drill::run(global, command),
         Command::Bundle(command) => bundle::run(global, command),
         Command::Delta(command) => delta::run(global, command),
         Command::Verify(options) => verify::run(global, options),

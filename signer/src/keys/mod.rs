@@ -9,6 +9,7 @@ mod file;
 mod forms;
 #[cfg(feature = "aws-kms")]
 mod kms;
+mod offline;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 pub mod secret;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 
 pub use file::{generate, weak_mode};
 pub use forms::{public_from_cose_hex, tuf_key, tuf_key_id};
+pub use offline::OfflineKey;
 pub use uri::{KeyUri, KmsArn, TokenUri};
 
 /// Something that holds a private key and signs with it.
@@ -52,6 +54,7 @@ pub fn open(uri: &KeyUri, folder: &Path, development: bool) -> Result<Option<Box
     let source = match uri {
         KeyUri::File(path) => file::open(&folder.join(path))?,
         KeyUri::Env(name) => env::open(name)?,
+        KeyUri::Offline(_) => None,
         #[cfg(feature = "aws-kms")]
         KeyUri::AwsKms(arn) => kms::open(arn)?,
         #[cfg(not(feature = "aws-kms"))]
@@ -77,6 +80,10 @@ pub fn generate_at(uri: &KeyUri, encrypt: bool) -> Result<PublicKey> {
         KeyUri::Pkcs11(_) => Err(not_built(uri, "pkcs11")),
         #[cfg(feature = "pkcs11")]
         KeyUri::Pkcs11(_) => Err(Error::usage("--encrypt is for files", "a token guards its keys by its PIN")),
+        KeyUri::Offline(_) => Err(Error::usage(
+            "an offline key is made where it stays",
+            "its officer makes it, with a file: or pkcs11: URI",
+        )),
         KeyUri::Env(_) => Err(Error::usage("no key can be made in a variable", "make a file, and hand it to your CI")),
         KeyUri::AwsKms(_) => Err(Error::usage(
             "keys in AWS KMS are made with AWS's own tools",

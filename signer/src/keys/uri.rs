@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::OfflineKey;
 use crate::error::Result;
 
 /// Where a key is kept.
@@ -17,6 +18,8 @@ pub enum KeyUri {
     AwsKms(KmsArn),
     /// `pkcs11:…`: a key on a PKCS#11 token (RFC 7512; cargo feature `pkcs11`).
     Pkcs11(TokenUri),
+    /// `offline:NAME`: a key that is never on this machine; a ceremony collects its signatures.
+    Offline(OfflineKey),
 }
 
 /// The ARN of a key or an alias in AWS KMS.
@@ -52,7 +55,7 @@ pub struct TokenUri {
     pub pin_file: Option<PathBuf>,
 }
 
-const KNOWN: &str = "known are file:PATH, env:NAME, awskms:///ARN and pkcs11:token=NAME;object=NAME";
+const KNOWN: &str = "known are file:PATH, env:NAME, awskms:///ARN, pkcs11:token=NAME;object=NAME and offline:NAME";
 
 impl FromStr for KeyUri {
     type Err = String;
@@ -63,6 +66,7 @@ impl FromStr for KeyUri {
             Some(("env", name)) if !name.is_empty() && !name.contains('=') => Ok(KeyUri::Env(name.into())),
             Some(("awskms", rest)) => kms(rest).map(KeyUri::AwsKms),
             Some(("pkcs11", rest)) => token(rest).map(KeyUri::Pkcs11),
+            Some(("offline", name)) => name.parse().map(KeyUri::Offline),
             Some((scheme @ ("file" | "env"), _)) => Err(format!("key URI `{scheme}:` names nothing; {KNOWN}")),
             // A URI that is mistaken may be a pasted secret: it is not repeated.
             Some((scheme, _)) if scheme.len() <= 12 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
@@ -160,6 +164,7 @@ impl fmt::Display for KeyUri {
             KeyUri::Env(name) => write!(f, "env:{name}"),
             KeyUri::AwsKms(arn) => write!(f, "awskms:///{}", arn.text),
             KeyUri::Pkcs11(token) => write!(f, "{token}"),
+            KeyUri::Offline(key) => write!(f, "{key}"),
         }
     }
 }

@@ -235,6 +235,18 @@ impl Project {
         names.iter().filter_map(|name| self.keys.get(name).map(|key| (name.as_str(), key)))
     }
 
+    /// Names of the keys of a role: one of TUF's four, or a delegated one.
+    pub fn key_names(&self, role: &str) -> &[String] {
+        let top = Role::ALL.into_iter().find(|known| known.name() == role);
+        let delegated = self.delegations.get(role).map(|delegation| &delegation.keys[..]);
+        top.map(|top| &self.role(top).keys[..]).or(delegated).unwrap_or_default()
+    }
+
+    /// Whether a role has keys that are never on this machine (`offline:`).
+    pub fn is_offline(&self, role: &str) -> bool {
+        self.keys_of(self.key_names(role)).any(|(_, key)| matches!(key.uri, KeyUri::Offline(_)))
+    }
+
     /// Every list of signers with the place it stands at, and its threshold.
     pub fn signers(&self) -> Vec<(String, &[String], u64)> {
         let top = Role::ALL.map(|role| (format!("roles.{role}"), &self.role(role).keys[..], self.role(role).threshold));

@@ -10,12 +10,12 @@ use super::attachments::{PROVENANCE, bind, read_provenance, read_sbom};
 use super::history::{Base, find_base, releases, stored};
 use super::payloads::{Made, make};
 use super::staged;
-use super::state::{delegated_payload, delegated_signers, listed, open, own_signers};
+use super::state::{Ask, delegated_payload, delegated_signers, listed, open, own_signers, sign_or_ask};
 use crate::authority::sorted;
 use crate::error::{Error, Result};
 use crate::image::{self, Format};
 use crate::project::{Product, Project};
-use crate::publish::{Changes, following, publish};
+use crate::publish::{Changes, following};
 use crate::repository::{Files, Layout, Transaction};
 
 /// What a release is to be.
@@ -129,7 +129,7 @@ pub(super) fn add(project: &Project, draft: Draft<'_>, now: u64) -> Result<Creat
     let (delegation, _) = project.delegation_of(product_id)?;
     let Draft { component, image, hardware, .. } = draft;
     let signers = match draft.stage {
-        true => own_signers(project, delegation, draft.development)?,
+        true => Some(own_signers(project, delegation, draft.development)?),
         false => delegated_signers(project, delegation, draft.development)?,
     };
 
@@ -190,13 +190,15 @@ pub(super) fn add(project: &Project, draft: Draft<'_>, now: u64) -> Result<Creat
             .collect(),
         ..Changes::default()
     };
-    let files = if draft.stage {
-        staged::stage(&transaction, delegation, &changes, &signers)?;
-        files
-    } else {
-        let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
-        staged::clear(&layout, delegation)?;
-        files
+    let files = match signers {
+        Some(signers) if draft.stage => {
+            staged::stage(&transaction, delegation, &changes, &signers)?;
+            files
+        }
+        signers => {
+            let ask = Ask { development: draft.development, now, clear: &[delegation] };
+            sign_or_ask(project, transaction, files, changes, signers, &ask)?
+        }
     };
     let delegation = delegation.to_owned();
     Ok(Created { target: digest, image, image_digest, payloads: made, delegation, dropped, files, staged: draft.stage })

@@ -1,6 +1,5 @@
 //! Releases: made, listed, withdrawn. A release is one target of a delegated targets file, and its payloads.
 
-mod apply;
 mod attachments;
 mod create;
 mod history;
@@ -9,11 +8,10 @@ mod reissue;
 mod staged;
 mod state;
 
-pub use apply::{Applied, apply};
 pub use attachments::{Attachment, PROVENANCE, attachments};
 pub use create::{Created, Request, create};
 pub use history::{Base, find_base, stored};
 pub use payloads::{Made, codec_name};
 pub use reissue::{Reissue, reissue};
 pub use staged::waiting;
-pub use state::{open, renew, withdraw};
+pub use state::{agrees, delegated_payload, listed, open, renew, withdraw};

@@ -1,11 +1,12 @@
 //! The repository's present state, checked before anything is signed on top of it, and the smaller acts on it.
 
-use sealift_manifests::{Envelope, Header, List, Role, Root, Target, Targets, Version};
+use sealift_manifests::{Digest, Envelope, Header, List, Role, Root, Target, Targets, Version};
 use sealift_verifier::trust::{Policy, Time};
 
 use super::history::last_version;
 use super::staged;
 use crate::authority;
+use crate::ceremony::Ceremony;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::publish::{Changes, beyond, following, publish};
@@ -28,36 +29,39 @@ pub fn open(project: &Project, layout: &Layout, development: bool) -> Result<Fil
 /// The chain of roots starts in the repository itself, so it proves nothing alone: what anchors it is the project file,
 /// which names the repository and every key.
 fn check_project(project: &Project, files: &Files) -> Result<()> {
-    let root = files.root()?;
-    let wanted = authority::root(project, root.header.version, 0)?;
-    let wanted = Root::decode(&wanted).map_err(|error| Error::failed(error, ""))?;
-    let differs = |what: &str| {
-        Err(Error::refused(
+    match agrees(project, &files.root()?, &files.targets()?)? {
+        Ok(()) => Ok(()),
+        Err(what) => Err(Error::refused(
             format!("{} and {} disagree on {what}", project.file.display(), project.directory.display()),
-            "if you changed the project file, have the officers sign it with `sealift root apply`; if you did not, this is \
-             not your repository",
-        ))
-    };
+            "if you changed the project file, have the officers sign it with `sealift root apply`, which also finishes a \
+             ceremony that was interrupted; if you did not, this is not your repository",
+        )),
+    }
+}
+
+/// Whether root and top-level targets say what the project file says; if not, what they disagree on.
+pub fn agrees(project: &Project, root: &Root<'_>, targets: &Targets<'_>) -> Result<Result<(), &'static str>> {
+    let wanted = authority::root(project, root.header.version, &Digest::default(), 0)?;
+    let wanted = Root::decode(&wanted).map_err(|error| Error::failed(error, ""))?;
     if root.header.repository != project.id {
-        return differs("the repository's id");
+        return Ok(Err("the repository's id"));
     }
     if root.keys != wanted.keys || root.roles != wanted.roles {
-        return differs("the keys or thresholds of the top-level roles");
+        return Ok(Err("the keys or thresholds of the top-level roles"));
     }
     if root.counter_ceiling != wanted.counter_ceiling {
-        return differs("the ceiling of the security counter");
+        return Ok(Err("the ceiling of the security counter"));
     }
-    let targets = files.targets()?;
-    let wanted = authority::targets(project, targets.header.version, 0)?;
+    let wanted = authority::targets(project, targets.header.version, &Digest::default(), 0)?;
     let wanted = Targets::decode(&wanted).map_err(|error| Error::failed(error, ""))?;
     if targets.keys != wanted.keys || targets.delegations != wanted.delegations {
-        return differs("the delegations");
+        return Ok(Err("the delegations"));
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// A delegated file's payload with these targets.
-pub(super) fn delegated_payload(
+pub fn delegated_payload(
     project: &Project,
     name: &str,
     version: u64,
@@ -79,7 +83,7 @@ pub(super) fn delegated_payload(
 
 /// The targets of a delegated file as it stands, and its version: none while it is not listed. The version goes on from the
 /// last one that the role ever had, so that devices which remember it are not asked to go back.
-pub(super) fn listed<'f>(files: &'f Files, layout: &Layout, name: &str) -> Result<(Vec<Target<'f>>, u64)> {
+pub fn listed<'f>(files: &'f Files, layout: &Layout, name: &str) -> Result<(Vec<Target<'f>>, u64)> {
     Ok(match files.delegated(name)? {
         None => (Vec::new(), last_version(layout, name)?),
         Some((_, targets)) => (targets.targets.iter().collect(), targets.header.version),
@@ -105,7 +109,7 @@ pub fn withdraw(project: &Project, product: &str, version: Version, development:
     }
     let payload = delegated_payload(project, delegation, following(file_version, Role::Targets)?, &kept, now)?;
     let changes = Changes { delegated: [(delegation.to_owned(), payload)].into(), ..Changes::default() };
-    publish(project, &transaction, Some(files), changes, &signers, now)
+    sign_or_ask(project, transaction, files, changes, signers, &Ask { development, now, clear: &[] })
 }
 
 /// Signs the timestamp anew; the snapshot and the files of `products` too when asked. A new snapshot publishes what teams have
@@ -120,9 +124,10 @@ pub fn renew(
     let mut signers = Signers::default();
     signers.add(project, "timestamp", development)?;
     let mut delegations = Vec::new();
+    let mut here = true;
     for product in products {
         let (name, _) = project.delegation_of(project.product(product)?.0)?;
-        signers.add(project, name, development)?;
+        here &= add_delegated(&mut signers, project, name, development)?;
         delegations.push(name);
     }
     if snapshot || !delegations.is_empty() {
@@ -136,14 +141,13 @@ pub fn renew(
         let payload = delegated_payload(project, name, following(version, Role::Targets)?, &targets, now)?;
         changes.delegated.insert(name.to_owned(), payload);
     }
-    let published = match snapshot {
+    let published = match snapshot && here {
         true => staged::take_up(project, transaction.layout(), &files, &mut changes, &mut signers)?,
         false => Vec::new(),
     };
-    let files = publish(project, &transaction, Some(files), changes, &signers, now)?;
-    for role in &published {
-        staged::clear(transaction.layout(), role)?;
-    }
+    let clear: Vec<&str> = published.iter().map(String::as_str).collect();
+    let ask = Ask { development, now, clear: &clear };
+    let files = sign_or_ask(project, transaction, files, changes, here.then_some(signers), &ask)?;
     Ok((files, published))
 }
 
@@ -154,13 +158,55 @@ pub(super) fn own_signers(project: &Project, delegation: &str, development: bool
     Ok(signers)
 }
 
-/// The keys of an act on a delegated file: its own, and those of everything that pins it.
-pub(super) fn delegated_signers(project: &Project, delegation: &str, development: bool) -> Result<Signers> {
+/// The keys of an act on a delegated file: its own, and those of everything that pins it. `None` when it takes offline keys.
+pub(super) fn delegated_signers(project: &Project, delegation: &str, development: bool) -> Result<Option<Signers>> {
     let mut signers = Signers::default();
-    for role in [delegation, "snapshot", "timestamp"] {
+    for role in ["snapshot", "timestamp"] {
         signers.add(project, role, development)?;
     }
-    Ok(signers)
+    Ok(add_delegated(&mut signers, project, delegation, development)?.then_some(signers))
+}
+
+/// Adds a delegated role's keys; `false` when offline ones are needed to reach its threshold.
+fn add_delegated(signers: &mut Signers, project: &Project, delegation: &str, development: bool) -> Result<bool> {
+    if project.is_offline(delegation) {
+        return Ok(signers.add_present(project, delegation, development)?.is_none());
+    }
+    signers.add(project, delegation, development)?;
+    Ok(true)
+}
+
+/// How an act on delegated files ends.
+pub(super) struct Ask<'a> {
+    /// Example keys are accepted.
+    pub(super) development: bool,
+    /// The time.
+    pub(super) now: u64,
+    /// Roles whose staged files are published with it.
+    pub(super) clear: &'a [&'a str],
+}
+
+/// Signs and publishes; or, where offline keys have to sign, keeps what is to be signed in a ceremony and says who has to.
+pub(super) fn sign_or_ask(
+    project: &Project,
+    transaction: Transaction,
+    files: Files,
+    changes: Changes,
+    signers: Option<Signers>,
+    ask: &Ask<'_>,
+) -> Result<Files> {
+    if let Some(signers) = signers {
+        let files = publish(project, &transaction, Some(files), changes, &signers, ask.now)?;
+        ask.clear.iter().try_for_each(|role| staged::clear(transaction.layout(), role))?;
+        return Ok(files);
+    }
+    // Under their hashes: nothing names them before the release is applied.
+    for bytes in &changes.payloads {
+        transaction.put_payload(bytes)?;
+    }
+    drop(transaction);
+    let project = Project::load(&project.file, ask.development)?;
+    Err(Ceremony::open(project, ask.development, ask.now)?.ask(&changes.delegated))
 }
 
 /// The payload of a role file that is known to decode.

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sealift_manifests::bounds::MAX_BUNDLE_ROOTS;
-use sealift_manifests::{Digest, Target, Targets};
+use sealift_manifests::{Digest, Root, Target, Targets};
 
 use crate::error::{Error, Result};
 use crate::release::codec_name;
@@ -100,6 +100,33 @@ pub fn device_files(next: &Files, role: &str) -> Result<Vec<DeviceFile>> {
 fn is_kept(layout: &Layout, files: &Files) -> bool {
     let first = files.timestamp().is_ok_and(|timestamp| timestamp.header.version == 1);
     first || layout.tuf_metadata().join("timestamp.json").exists()
+}
+
+/// Whether a repository in this state has a host encoding, or will have one from its first state on.
+pub fn is_kept_beside(layout: &Layout, files: Option<&Files>) -> bool {
+    match files {
+        None => cfg!(feature = "tuf-json"),
+        Some(_) => layout.tuf_metadata().join("timestamp.json").exists(),
+    }
+}
+
+/// What is signed for a root in the host encoding: canonical JSON. `None` in builds without it.
+pub fn root_message(root: &Root<'_>) -> Result<Option<Vec<u8>>> {
+    #[cfg(feature = "tuf-json")]
+    return sign::root_message(root).map(Some);
+    #[cfg(not(feature = "tuf-json"))]
+    return Ok(Some(root).and(None));
+}
+
+/// What is signed for a targets file in the host encoding. `sbom_length` says how long a bill of materials is.
+pub fn targets_message(
+    targets: &Targets<'_>,
+    sbom_length: &dyn Fn(&Target<'_>) -> Option<u64>,
+) -> Result<Option<Vec<u8>>> {
+    #[cfg(feature = "tuf-json")]
+    return sign::targets_message(targets, sbom_length).map(Some);
+    #[cfg(not(feature = "tuf-json"))]
+    return Ok(Some((targets, sbom_length)).and(None));
 }
 
 /// Signs the host encoding of `next`. `made` are the lengths of payloads that are not written yet. `None` when the repository

@@ -34,14 +34,36 @@ fn check_length(message: &[u8], role: &str, key: &dyn KeySource) -> Result<()> {
     }
 }
 
+/// The canonical JSON of a root.
+pub(super) fn root_message(root: &sealift_manifests::Root<'_>) -> Result<Vec<u8>> {
+    canonical::<Root>(roles::root(root), "root")
+}
+
+/// The canonical JSON of a targets file that is signed elsewhere: it lists no file of the device's, since those were not whole
+/// when it was fixed.
+pub(super) fn targets_message(
+    targets: &sealift_manifests::Targets<'_>,
+    sbom_length: &dyn Fn(&sealift_manifests::Target<'_>) -> Option<u64>,
+) -> Result<Vec<u8>> {
+    canonical::<Targets>(roles::targets(targets, sbom_length, &[]), targets.name.unwrap_or("targets"))
+}
+
+fn internal(role: &str, error: impl ToString) -> Error {
+    Error::failed(format!("the host encoding of {role}: {}", error.to_string()), "please report this")
+}
+
+/// What is signed: tough's canonical form of what it reads.
+fn canonical<T: Role + DeserializeOwned>(json: Value, role: &str) -> Result<Vec<u8>> {
+    let typed: T = serde_json::from_value(json).map_err(|error| internal(role, error))?;
+    typed.canonical_form().map_err(|error| internal(role, error))
+}
+
 /// Signs a role. `T` is tough's type of it: what tough cannot read is never signed.
 fn seal<'k, T>(json: Value, role: &str, keys: impl Iterator<Item = &'k dyn KeySource>) -> Result<Vec<u8>>
 where
     T: Role + DeserializeOwned,
 {
-    let internal = |error: String| Error::failed(format!("the host encoding of {role}: {error}"), "please report this");
-    let role_type: T = serde_json::from_value(json).map_err(|error| internal(error.to_string()))?;
-    let message = role_type.canonical_form().map_err(|error| internal(error.to_string()))?;
+    let message = canonical::<T>(json, role)?;
     let mut signatures: Vec<(String, String)> = Vec::new();
     for key in keys {
         check_length(&message, role, key)?;
@@ -67,10 +89,10 @@ where
     file.extend(&message);
     file.push(b'}');
     // Read back as a client will: the canonical form of what it reads must be what was signed.
-    let read: Signed<T> = serde_json::from_slice(&file).map_err(|error| internal(error.to_string()))?;
+    let read: Signed<T> = serde_json::from_slice(&file).map_err(|error| internal(role, error))?;
     match read.signed.canonical_form() {
         Ok(again) if again == message => Ok(file),
-        _ => Err(internal("it does not read back as what was signed".into())),
+        _ => Err(internal(role, "it does not read back as what was signed")),
     }
 }
 
@@ -79,10 +101,7 @@ pub(super) fn staged_message(
     targets: &sealift_manifests::Targets<'_>,
     sbom_length: &dyn Fn(&sealift_manifests::Target<'_>) -> Option<u64>,
 ) -> Result<Vec<u8>> {
-    let internal = |error: String| Error::failed(format!("the host encoding: {error}"), "please report this");
-    let typed: Targets = serde_json::from_value(roles::targets(targets, sbom_length, &[]))
-        .map_err(|error| internal(error.to_string()))?;
-    typed.canonical_form().map_err(|error| internal(error.to_string()))
+    targets_message(targets, sbom_length)
 }
 
 /// Top-level targets, the role's own targets, and the newest root: what is listed even if little fits.

@@ -1,13 +1,13 @@
-//! `sealift root export|apply`.
+//! `sealift root export`.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use sealift_manifests::{Digest, RepositoryId, Role, sha256};
 use serde_json::json;
 
-use super::Global;
+use super::super::Global;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::output::Report;
@@ -16,7 +16,7 @@ use crate::repository::{Layout, write_output};
 
 /// The form of an exported root.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Form {
+pub(in crate::commands) enum Form {
     /// The signed file itself
     Cbor,
     /// A Rust module with the file and the repository id as constants
@@ -25,45 +25,28 @@ pub(super) enum Form {
     C,
 }
 
-/// Subcommands of `root`.
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Write a signed root, for factory images and as the trusted root of `sealift verify`
-    #[command(after_help = "Examples:\n  sealift root export --format cbor --out root.cbor\n  \
-        sealift root export --format c --version 1 > trusted_root.h")]
-    Export {
-        /// The form
-        #[arg(long, value_enum)]
-        format: Form,
-        /// Which root [default: the newest]
-        #[arg(long, value_name = "N")]
-        version: Option<u64>,
-        /// The file to write [default: standard output]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-        /// Replace the file if it exists
-        #[arg(long)]
-        force: bool,
-    },
-    /// Sign what sealift.toml says: a new root, new delegations, successors of revoked keys
-    #[command(
-        after_help = "Examples:\n  After changing keys, thresholds, products or ceilings in sealift.toml:\n    sealift root apply\n  \
-        Before root or targets expire:\n    sealift root apply --renew\n\nThe keys of the present root must sign its successor too: \
-        leave them under [keys] until that is done."
-    )]
-    Apply {
-        /// Sign root and top-level targets anew even if nothing else changed
-        #[arg(long)]
-        renew: bool,
-    },
+/// Options of `root export`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sealift root export --format cbor --out root.cbor\n  \
+    sealift root export --format c --version 1 > trusted_root.h")]
+pub(in crate::commands) struct Options {
+    /// The form
+    #[arg(long, value_enum)]
+    format: Form,
+    /// Which root [default: the newest]
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
 }
 
-/// Runs one of them.
-pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
-    let (format, version, out, force) = match command {
-        Command::Apply { renew } => return apply(global, renew),
-        Command::Export { format, version, out, force } => (format, version, out, force),
-    };
+/// Writes a root.
+pub(super) fn run(global: &Global, options: Options) -> Result<Report> {
+    let Options { format, version, out, force } = options;
     let project = global.load()?;
     let files = release::open(&project, &Layout::new(&project.directory), global.development)?;
     let newest = files.root()?.header.version;
@@ -96,34 +79,6 @@ pub(super) fn run(global: &Global, command: Command) -> Result<Report> {
         "length": file.len(),
     });
     Ok(Report::new(words, facts))
-}
-
-fn apply(global: &Global, renew: bool) -> Result<Report> {
-    let project = global.load()?;
-    let now = clock::signing_time()?;
-    let Some(applied) = release::apply(&project, renew, global.development, now)? else {
-        let text = "nothing to do: the signed root says what sealift.toml says";
-        return Ok(Report::new(text, json!({"root": false, "targets": false, "resigned": [], "unlisted": []})));
-    };
-    for name in &applied.unlisted {
-        eprintln!(
-            "warning: the releases of `{name}` are no longer listed: its new keys are not here. Where they are, release again"
-        );
-    }
-    let mut text = String::new();
-    let parts = [("root", applied.root), ("top-level targets", applied.targets)];
-    let signed = parts.iter().filter(|(_, signed)| *signed).map(|(what, _)| (*what).to_owned());
-    let delegated = applied.resigned.iter().map(|name| format!("targets of {name}"));
-    let signed: Vec<_> = signed.chain(delegated).chain(["snapshot".into(), "timestamp".into()]).collect();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "signed: {}", signed.join(", "));
-    text.push_str(&super::release::state_words(&applied.files)?);
-    let mut facts = super::release::state_facts(&applied.files)?;
-    facts["root"] = applied.root.into();
-    facts["targets"] = applied.targets.into();
-    facts["resigned"] = applied.resigned.clone().into();
-    facts["unlisted"] = applied.unlisted.clone().into();
-    Ok(Report::new(text, facts))
 }
 
 /// Sixteen bytes a line, as both languages write them.
