@@ -123,3 +123,25 @@ fn jobs_are_made_inside_the_window_alone_also_across_midnight() {
     plan.start = Some(jiff::Timestamp::from_second(5 * 86_400).unwrap());
     assert_eq!(decide(&plan, &seen(&[]), 23 * hour), vec![Action::WaitUntil(5 * 86_400)]);
 }
+
+#[test]
+fn a_window_that_holds_takes_out_who_waits_at_its_end_and_brings_them_back_at_its_next_begin() {
+    let mut plan = plan();
+    plan.window = Some(toml::from_str("from = \"22:00:00\"\nto = \"04:00:00\"\nhold = true").unwrap());
+    let hour = 3600;
+    let mut wave = running(Counts { queued: 5, in_progress: 1, ..Counts::default() });
+    assert_eq!(decide(&plan, &seen(&[wave.clone()]), 3 * hour), vec![], "open: nothing to do");
+    assert_eq!(decide(&plan, &seen(&[wave.clone()]), 4 * hour), vec![Action::CancelJob { wave: 0 }]);
+    // Who is at it goes on, and nobody else waits: there is nothing to take out.
+    let at_it = running(Counts { in_progress: 1, ..Counts::default() });
+    assert_eq!(decide(&plan, &seen(&[at_it]), 4 * hour), vec![]);
+    wave.job = JobObserved::Cancelled;
+    assert_eq!(decide(&plan, &seen(&[wave.clone()]), 5 * hour), vec![Action::WaitUntil(22 * hour)]);
+    assert_eq!(decide(&plan, &seen(&[wave]), 22 * hour), vec![Action::CreateJob { wave: 0, attempt: 1 }]);
+}
+
+#[test]
+fn an_attempt_that_somebody_claimed_and_did_not_make_is_made_under_its_own_number() {
+    let wave = WaveObserved { job: JobObserved::Absent, attempt: 2, ..WaveObserved::default() };
+    assert_eq!(decide(&plan(), &seen(&[wave]), 0), vec![Action::CreateJob { wave: 0, attempt: 2 }]);
+}

@@ -104,3 +104,18 @@ fn every_mistake_is_named_by_its_field_before_anything_is_touched() {
     let error = Plan::from_toml(&one(&format!("things = [{}]", many.join(",")))).unwrap_err().to_string();
     assert!(error.contains("at most 100 groups and things"), "{error}");
 }
+
+#[test]
+fn metered_groups_get_a_wave_of_their_own_with_deltas_alone() {
+    let of = |metered: &str, waves: &str| {
+        let text = format!("product = \"p\"\nversion = \"1.0.0\"\nmetered-groups = {metered}\n{waves}");
+        Plan::from_toml(&text)
+    };
+    let own = "[[wave]]\nname = \"cell\"\ngroups = [\"cellular\"]\n[[wave]]\nname = \"all\"\npercent = 100\n";
+    let plan = of("[\"cellular\"]", own).unwrap();
+    assert_eq!((plan.is_delta_only(0), plan.is_delta_only(1)), (true, false));
+    let mixed = of("[\"cellular\"]", "[[wave]]\nname = \"w\"\ngroups = [\"cellular\", \"lab\"]\n").unwrap_err();
+    assert!(mixed.to_string().contains("wave[0] (w).groups"), "{mixed}");
+    let unused = of("[\"satellite\"]", own).unwrap_err();
+    assert!(unused.to_string().contains("`metered-groups`") && unused.to_string().contains("satellite"), "{unused}");
+}

@@ -395,3 +395,41 @@ fn what_is_wrong_with_account_or_plan_is_told_with_call_and_remedy_before_anythi
     assert!(exit == 2 && said["error"]["message"].as_str().unwrap().contains("--region"), "{said}");
     assert_eq!(world.ok(&["rollout", "list"]), json!([]));
 }
+
+/// On a terminal the picture is redrawn in place; elsewhere each change is a line.
+#[test]
+fn watching_shows_progress_live_and_carries_the_rollout_on() {
+    let world = world();
+    world.start("r", TWO_WAVES);
+    let watch = ["rollout", "watch", "r", "--every", "1"];
+    let plain = world.command(&watch);
+    let arguments = plain.get_args().filter(|argument| *argument != "--json");
+    let mut command = std::process::Command::new("python3");
+    command
+        .args(["-c", "import os,pty,sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"])
+        .arg(plain.get_program())
+        .args(arguments)
+        .env_clear()
+        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    for thing in ["lab-1", "lab-2"] {
+        world.end(thing, "sl-r-w1", "SUCCEEDED");
+    }
+    let start = Instant::now();
+    while !world.ok(&["rollout", "history", "r"]).to_string().contains("wave rest begins") {
+        assert!(start.elapsed() < Duration::from_secs(60), "whoever watches carries on");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    world.ok(&["rollout", "abort", "r", "--comment", "seen enough"]);
+    let output = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{shown}");
+    for part in ["\x1b[", "r: Running; thermostat 1.0.0", "not begun", "[##############################] 2 SUCCEEDED"] {
+        assert!(shown.contains(part), "{part:?}: {shown}");
+    }
+    assert!(shown.contains("5 QUEUED") && shown.contains("seen enough"), "{shown}");
+}

@@ -242,3 +242,34 @@ fn bad_plans_are_refused_with_the_field_that_is_wrong() {
     assert_eq!(missing.1, 4);
     assert_eq!(fleet.server.ok(&["rollout", "list"]), json!([]));
 }
+
+#[test]
+fn a_plan_can_be_looked_at_and_every_act_is_in_the_audit_log_once() {
+    let fleet = Fleet::new();
+    let (a, _b) = (fleet.devices("a", 2), fleet.devices("b", 1));
+    let preview = fleet.server.ok(&["rollout", "plan", &fleet.plan(TWO_WAVES)]);
+    assert_eq!((&preview["devices"], &preview["waves"][0]["devices"]), (&json!(3), &json!(2)));
+    assert_eq!(fleet.server.ok(&["rollout", "list"]), json!([]));
+    fleet.start(TWO_WAVES);
+    fleet.end(&a[0], "SUCCEEDED");
+    let explained = fleet.server.ok(&["rollout", "explain", "r", "a-0"]);
+    assert!(explained["payloadWhy"].as_str().unwrap().contains("newest signed report"), "{explained}");
+    fleet.server.ok(&["rollout", "pause", "r"]);
+    fleet.server.ok(&["rollout", "resume", "r"]);
+    fleet.server.ok(&["rollout", "abort", "r", "--comment", "enough"]);
+    let entries = fleet.until("all on record", |_| {
+        fleet.server.ok(&["audit", "verify"])["number"].as_u64().unwrap()
+            == 2 + fleet.server.ok(&["rollout", "history", "r"]).as_array().unwrap().len() as u64
+    });
+    assert_eq!(entries["state"], "CANCELED");
+    let exported = crate::process::run(&["audit", "export", "--state", fleet.server.state()]).stdout;
+    let file = fleet.home.path().join("audit.jsonl");
+    std::fs::write(&file, &exported).unwrap();
+    let head = fleet.server.ok(&["audit", "verify"]);
+    assert_eq!(crate::process::ok(&["audit", "verify", "--file", file.to_str().unwrap()]), head);
+    // One byte of one entry.
+    let altered = String::from_utf8(exported).unwrap().replacen("enough", "enoogh", 1);
+    std::fs::write(&file, altered).unwrap();
+    let (said, exit) = crate::process::json(&["audit", "verify", "--file", file.to_str().unwrap()]);
+    assert_eq!(exit, 3, "{said}");
+}
