@@ -30,6 +30,9 @@ impl<S: ArtifactStore, J: JobService> Rollouts<'_, S, J> {
             if record.settled {
                 return Ok(true);
             }
+            if self.finish_claims(&record, now).await? {
+                continue;
+            }
             let observed = self.observe(&record, now).await?;
             let mut acted = false;
             for action in decide(&record.plan, &observed, now) {
@@ -109,25 +112,45 @@ impl<S: ArtifactStore, J: JobService> Rollouts<'_, S, J> {
             let new = self.jobs.create(&job).await?;
             tracing::info!(rollout = name, job = %job.id, new, "a wave begins");
         }
+        self.begun(record, wave, attempt, now).await
+    }
+
+    /// Puts on record that a wave's job is made.
+    async fn begun(&self, record: &Record, wave: usize, attempt: u32, now: u64) -> Result<(), RolloutError> {
         let title = record.plan.waves.get(wave).map_or("?", |wave| wave.name.as_str());
-        let mut targets = vec![format!("job {}", job.id)];
-        targets.extend(job.groups.iter().map(|group| format!("group {group}")));
-        targets.extend(job.things.iter().map(|thing| format!("thing {thing}")));
-        self.change(name, |record| {
+        let job = record.job(wave, attempt)?;
+        let named = record.plan.targets_of(wave);
+        let mut targets = vec![format!("job {job}")];
+        targets.extend(named.groups.iter().map(|group| format!("group {group}")));
+        targets.extend(named.things.iter().map(|thing| format!("thing {thing}")));
+        self.change(&record.rollout, |record| {
             let state = record.wave(wave);
             if state.created || state.attempt != attempt {
                 return Ok(());
             }
             record.change(wave, |state| (state.created, state.began_at) = (true, now));
-            if empty {
+            if state.empty {
                 record.note(now, &self.actor, format!("wave {title} has no devices"), Vec::new());
             } else {
-                record.note(now, &self.actor, format!("wave {title} begins: job {}", job.id), targets.clone());
+                record.note(now, &self.actor, format!("wave {title} begins: job {job}"), targets.clone());
             }
             Ok(())
         })
         .await?;
         Ok(())
+    }
+
+    /// Puts on record what somebody made and died before recording; true when there was such a thing.
+    async fn finish_claims(&self, record: &Record, now: u64) -> Result<bool, RolloutError> {
+        let mut finished = false;
+        for (wave, kept) in record.waves.iter().enumerate().filter(|(_, kept)| kept.claimed && !kept.created) {
+            let made = kept.empty || self.jobs.job(&record.job(wave, kept.attempt)?).await?.is_some();
+            if made {
+                self.begun(record, wave, kept.attempt, now).await?;
+                finished = true;
+            }
+        }
+        Ok(finished)
     }
 
     /// Takes out the devices of a wave that have not started.
