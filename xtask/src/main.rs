@@ -14,6 +14,7 @@ mod images;
 mod marked;
 mod metal;
 mod panics;
+mod power_cuts;
 mod process;
 mod project;
 mod test;
@@ -47,6 +48,8 @@ enum Command {
     /// Measure, and hold what was measured to its budget
     #[command(subcommand)]
     Bench(Bench),
+    /// Cut the power of a simulated device at every write and erase
+    PowerCuts(power_cuts::Options),
     /// Build the sample firmware in test-images again
     Images(images::Options),
 }
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(Bench::Device(options)) => bench_device::run(&options),
         Command::Bench(Bench::Delta(options)) => bench_delta::run(&options),
+        Command::PowerCuts(options) => power_cuts::run(&options),
         Command::Images(options) => images::run(&options),
     };
     match outcome {

@@ -2,7 +2,8 @@
 //! verifier. It shows that the state machine is right, not that a flash chip is.
 //!
 //! A bounded part runs with the other tests. The long run, with every pair of cuts:
-//! `SEALIFT_POWER_CUTS=long cargo test --release -p sealift-verifier --test power_cut -- --nocapture`
+//! `cargo xtask power-cuts --long`, which is
+//! `SEALIFT_POWER_CUTS=long cargo test --release -p sealift-verifier --test power_cut -- --nocapture`.
 
 mod counts;
 mod device;
