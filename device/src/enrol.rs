@@ -118,7 +118,7 @@ pub async fn enrol(state: &State, server: &str, token: &str, ca: &Path, thing: &
 }
 
 /// The TLS key: read, or made.
-fn tls_key(path: &Path) -> Result<KeyPair> {
+pub(crate) fn tls_key(path: &Path) -> Result<KeyPair> {
     let problem = |problem: String| Error::Input { path: path.into(), problem };
     if path.exists() {
         let pem = files::read_secret(path, PEM_MAX)?;
@@ -132,7 +132,7 @@ fn tls_key(path: &Path) -> Result<KeyPair> {
 }
 
 /// The certificate request: PEM and DER.
-fn request(key: &KeyPair, thing: &ThingName) -> Result<(String, Vec<u8>)> {
+pub(crate) fn request(key: &KeyPair, thing: &ThingName) -> Result<(String, Vec<u8>)> {
     let problem = |error: rcgen::Error| Error::Usage(format!("no certificate request can be made: {error}"));
     let mut params = CertificateParams::new(Vec::new()).map_err(problem)?;
     let mut name = DistinguishedName::new();

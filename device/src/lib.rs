@@ -19,4 +19,5 @@ pub mod enrol;
 pub mod error;
 pub mod net;
 pub mod provision;
+pub mod rotate;
 pub mod state;

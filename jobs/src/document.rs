@@ -66,6 +66,48 @@ pub struct JobDocument {
     pub critical: Vec<String>,
 }
 
+/// What a job asks of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// An update.
+    Update(Box<JobDocument>),
+    /// A new TLS key and a certificate for it, in place of those it has.
+    RotateIdentity,
+}
+
+/// The document that asks for a new identity. `operation` is critical: a device that doesn't know it refuses the job.
+pub const ROTATE_IDENTITY: &str = r#"{"sealift":1,"operation":"rotate-identity","critical":["operation"]}"#;
+
+impl Order {
+    /// Reads and checks a document of any kind.
+    ///
+    /// # Errors
+    /// [`DocumentError`], as [`JobDocument::from_json`].
+    pub fn from_json(text: &str) -> Result<Self, DocumentError> {
+        check_length(text)?;
+        #[derive(Deserialize)]
+        struct Operation {
+            sealift: u64,
+            #[serde(default)]
+            operation: Option<String>,
+            #[serde(default)]
+            critical: Vec<String>,
+        }
+        let Operation { sealift, operation, critical } = serde_json::from_str(text)?;
+        match operation.as_deref() {
+            None => JobDocument::from_json(text).map(|document| Self::Update(Box::new(document))),
+            Some(_) if sealift != FORMAT => Err(DocumentError::Format(sealift)),
+            Some("rotate-identity") => {
+                match critical.into_iter().find(|name| name != "operation" && name != "critical") {
+                    None => Ok(Self::RotateIdentity),
+                    Some(name) => Err(DocumentError::Critical(name)),
+                }
+            }
+            Some(other) => Err(DocumentError::Critical(format!("operation {other}"))),
+        }
+    }
+}
+
 impl JobDocument {
     /// Reads and checks a document.
     ///

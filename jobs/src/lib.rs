@@ -20,7 +20,7 @@ pub mod status;
 
 pub use details::{DetailsError, StatusDetails};
 pub use digest::Digest;
-pub use document::{DocumentError, JobDocument, trace_of};
+pub use document::{DocumentError, JobDocument, Order, ROTATE_IDENTITY, trace_of};
 pub use error::{ErrorCode, ErrorResponse};
 pub use execution::{JobExecution, JobExecutionState, JobExecutionSummary};
 pub use message::{

@@ -89,3 +89,20 @@ proptest! {
         let _ = JobDocument::from_json(&text);
     }
 }
+
+#[test]
+fn an_order_for_a_new_identity_is_read_and_an_operation_that_is_not_known_is_refused() {
+    use sealift_jobs::{Order, ROTATE_IDENTITY};
+    assert_eq!(Order::from_json(ROTATE_IDENTITY).unwrap(), Order::RotateIdentity);
+    assert_eq!(Order::from_json(&document().to_json().unwrap()).unwrap(), Order::Update(Box::new(document())));
+    // A device that knows updates alone refuses it: the operation is critical.
+    assert!(matches!(JobDocument::from_json(ROTATE_IDENTITY), Err(DocumentError::Critical(_))));
+    for (from, to) in [("rotate-identity", "format-disk"), ("[\"operation\"]", "[\"operation\",\"colour\"]")] {
+        assert!(
+            matches!(Order::from_json(&ROTATE_IDENTITY.replace(from, to)), Err(DocumentError::Critical(_))),
+            "{to}"
+        );
+    }
+    assert!(matches!(Order::from_json(&ROTATE_IDENTITY.replace(":1", ":2")), Err(DocumentError::Format(2))));
+    assert!(matches!(Order::from_json("{"), Err(DocumentError::Json(_))));
+}

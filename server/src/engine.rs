@@ -15,8 +15,9 @@ use sealift_jobs::ErrorCode;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::jobs::{self, Effect};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Thing};
 use crate::registry;
+use crate::watching::Watch;
 
 /// Requests that may wait for the database; one more is told to come back later.
 const QUEUE: usize = 4_096;
@@ -87,6 +88,8 @@ enum Answer {
 pub struct Engine {
     sender: SyncSender<Command>,
     effects: broadcast::Sender<Effect>,
+    watch: Arc<Watch>,
+    clock: Clock,
 }
 
 impl Engine {
@@ -115,9 +118,10 @@ impl Engine {
         prepare(&database).map_err(at_open)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let (effects, _) = broadcast::channel(EFFECTS);
+        let ours = clock.clone();
         let worker = Worker { database, receiver, effects: effects.clone(), clock, latest: 0 };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || worker.run())?;
-        Ok((Self { sender, effects }, thread))
+        Ok((Self { sender, effects, watch: Arc::default(), clock: ours }, thread))
     }
 
     /// Hears what happens, after it is durable.
@@ -131,6 +135,45 @@ impl Engine {
     /// # Errors
     /// [`jobs::Failure`], with `ServiceUnavailable` when too many requests wait or the server stops.
     pub async fn jobs(&self, request: jobs::Request) -> Result<jobs::Response, jobs::Failure> {
+        let watched = request.clone();
+        let answer = self.ask_jobs(request).await;
+        match &watched {
+            jobs::Request::Device { thing, ask } => self.watch.asked(thing, ask, &answer, (self.clock)()),
+            jobs::Request::Create(create) if answer.is_ok() => self.watch.made(&create.id, &create.document),
+            _ => {}
+        }
+        answer
+    }
+
+    /// Whether this certificate speaks for the thing. One that was issued for a new key does from its first use on, and drops the
+    /// one before. `None` when the database doesn't answer.
+    pub async fn speaks_for(&self, thing: &Thing, fingerprint: &str) -> Option<bool> {
+        if !thing.active {
+            return Some(false);
+        }
+        if thing.fingerprint == fingerprint {
+            return Some(true);
+        }
+        if thing.next.as_ref().is_none_or(|next| next.fingerprint != fingerprint) {
+            return Some(false);
+        }
+        let present = registry::Request::Present { thing: thing.name.clone(), fingerprint: fingerprint.to_owned() };
+        match self.registry(present).await? {
+            Ok(registry::Response::Thing(thing)) => {
+                tracing::info!(thing = %thing.name, fingerprint, "a new certificate is in use, the one before is dropped");
+                Some(thing.active && thing.fingerprint == fingerprint)
+            }
+            _ => None,
+        }
+    }
+
+    /// Who watches what passes here.
+    #[must_use]
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    async fn ask_jobs(&self, request: jobs::Request) -> Result<jobs::Response, jobs::Failure> {
         let (reply, answer) = oneshot::channel();
         match self.sender.try_send(Command::Jobs(request, reply)) {
             Ok(()) => answer.await.unwrap_or_else(|_| {

@@ -22,3 +22,4 @@ pub mod registry;
 pub mod rollout;
 pub mod service;
 pub mod store;
+pub mod watching;

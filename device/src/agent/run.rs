@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sealift_jobs::{ExecutionStatus, JobDocument, JobExecution, StatusDetails, details};
+use sealift_jobs::{ExecutionStatus, JobDocument, JobExecution, Order, StatusDetails, details};
 use sealift_verifier::Error as Refusal;
 use sealift_verifier::boot::{Outcome, Trial};
 use sealift_verifier::image::Choice;
@@ -21,6 +21,7 @@ use crate::net::jobs::Jobs;
 use crate::net::mqtt::Link;
 use crate::net::payload::Floors;
 use crate::net::{Net, tls};
+use crate::rotate;
 use crate::state::State;
 use crate::state::config::Connection;
 use crate::state::journal::{JournalEntry, Phase};
@@ -82,6 +83,7 @@ impl<'a> Agent<'a> {
     /// Boots the device and prepares its connection.
     pub fn start(state: &'a State, options: &'a Options, events: Events) -> Result<Self> {
         let mut connection = state.connection()?;
+        rotate::settle(state)?;
         if let Some(server) = &options.server {
             connection.server = server.trim_end_matches('/').into();
         }
@@ -143,6 +145,9 @@ impl<'a> Agent<'a> {
             self.state.journal().clear()?;
             return Ok(Turn::Idle);
         };
+        if let Ok(Order::RotateIdentity) = Order::from_json(execution.job_document.as_deref().unwrap_or_default()) {
+            return self.rotate(&execution).await;
+        }
         let document = execution.job_document.as_deref().and_then(|text| JobDocument::from_json(text).ok());
         let trace = document.map_or_else(String::new, |document| document.trace());
         let span = info_span!("job", trace, job = %execution.job_id, execution = execution.execution_number);
@@ -152,6 +157,34 @@ impl<'a> Agent<'a> {
         }
         .instrument(span)
         .await
+    }
+
+    /// A new identity, as a job asked for: what is reported afterwards is reported under it.
+    async fn rotate(&mut self, execution: &JobExecution) -> Result<Turn> {
+        let (job, number) = (&execution.job_id, execution.execution_number);
+        let entry = |phase| JournalEntry { job: job.clone(), execution: number, phase };
+        self.state.journal().store(&entry(Phase::Working))?;
+        let Connection { server, thing } = &self.connection;
+        let phase = match rotate::rotate(self.state, &self.net, server, thing, &self.key).await {
+            Ok((net, tls)) => {
+                self.jobs = Jobs::new(net.clone(), thing.clone());
+                self.net = net;
+                if !self.options.https_only {
+                    let link = Link::open(self.net.origin(), thing.clone(), tls);
+                    link.settled().await;
+                    self.jobs.prefer(link);
+                }
+                self.events.tell("rotated", json!({ "job": job }), "the device has a new TLS key and certificate");
+                let mut said = StatusDetails::new();
+                let _ = said.insert_text(details::STEP, "rotated");
+                Phase::Reporting { status: ExecutionStatus::Succeeded, details: said }
+            }
+            Err(error) => {
+                warn!(%job, %error, "the device keeps its identity");
+                failed(&error)
+            }
+        };
+        self.finish(entry(phase), Some(Some(execution.version_number))).await
     }
 
     async fn work(&mut self, execution: &JobExecution) -> Result<Turn> {

@@ -48,6 +48,11 @@ impl Net {
         format!("{}{path}", self.origin.as_str().trim_end_matches('/'))
     }
 
+    /// A request to the server's own origin.
+    pub(crate) fn own_request(&self, method: reqwest::Method, path: &str) -> Result<reqwest::RequestBuilder> {
+        Ok(self.own.request(method, https(&self.own(path))?))
+    }
+
     /// A file of at most `most` bytes; `None` when the server says that there is none. Not a byte more is read.
     pub async fn small(&self, url: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let parsed = https(url)?;

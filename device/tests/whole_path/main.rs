@@ -4,4 +4,5 @@
 mod firmware;
 mod kill;
 mod programs;
+mod rotation;
 mod told;

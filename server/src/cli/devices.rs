@@ -17,8 +17,12 @@ pub(super) enum Devices {
     List(List),
     /// Show one device with its jobs.
     Show(One),
+    /// What is counted of a device, in the shape of AWS IoT Device Defender's report.
+    Metrics(One),
     /// Revoke a device's certificate, at once.
     Revoke(One),
+    /// Have devices make a new TLS key, get a certificate for it and drop the old one: a job.
+    Rotate(Rotate),
 }
 
 /// List and make groups.
@@ -90,7 +94,8 @@ impl Devices {
         match self {
             Self::Token(token) => &token.common,
             Self::List(list) => &list.common,
-            Self::Show(one) | Self::Revoke(one) => &one.common,
+            Self::Show(one) | Self::Metrics(one) | Self::Revoke(one) => &one.common,
+            Self::Rotate(rotate) => &rotate.common,
         }
     }
 
@@ -99,7 +104,13 @@ impl Devices {
         match self {
             Self::Token(token) => token.run(&client).await,
             Self::List(list) => list.run(&client).await,
+            Self::Rotate(rotate) => rotate.run(&client).await,
             Self::Show(one) => show(&client, &one).await,
+            Self::Metrics(one) => {
+                let report: serde_json::Value = client.get(&format!("/v1/devices/{}/metrics", one.thing)).await?;
+                output::json(&report);
+                Ok(())
+            }
             Self::Revoke(one) => {
                 let thing: Thing =
                     client.post(&format!("/v1/devices/{}/revoke", one.thing), &serde_json::json!({})).await?;
@@ -111,6 +122,44 @@ impl Devices {
                 Ok(())
             }
         }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sealift-server devices rotate --state ./state --id keys-2027 --group eu
+  sealift-server devices rotate --state ./state --id keys-dev-7 --thing dev-7
+
+Private keys never leave a device: it makes the new one itself, and its report key vouches for it. The old certificate
+is dropped when the new one is first used. `jobs list` shows how far the job is.")]
+pub(super) struct Rotate {
+    #[command(flatten)]
+    common: Common,
+    /// The job's id; the same id again is the same job.
+    #[arg(long, value_name = "ID")]
+    id: sealift_jobs::JobId,
+    /// A group whose devices rotate now; may be repeated.
+    #[arg(long = "group", value_name = "GROUP", required_unless_present = "things")]
+    groups: Vec<GroupName>,
+    /// A device; may be repeated.
+    #[arg(long = "thing", value_name = "THING")]
+    things: Vec<ThingName>,
+}
+
+impl Rotate {
+    async fn run(self, client: &Client) -> Result<(), Failure> {
+        let job = serde_json::json!({
+            "id": self.id, "document": sealift_jobs::ROTATE_IDENTITY, "description": "New TLS keys",
+            "groups": self.groups, "things": self.things, "retries": { "failed": 3, "timedOut": 3 },
+        });
+        let made: serde_json::Value = client.post("/v1/jobs", &job).await?;
+        if self.common.json {
+            output::json(&made);
+        } else {
+            output::line(&format!("job {}: devices make new keys when they ask for it", self.id));
+        }
+        Ok(())
     }
 }
 

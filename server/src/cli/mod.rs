@@ -12,6 +12,7 @@ mod publish;
 mod rollout;
 mod serve;
 mod venue;
+mod watching;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,11 @@ enum Command {
     /// Write, list, attach and detach AWS IoT policies.
     #[command(subcommand)]
     Policies(policies::Policies),
+    /// Show what isn't as the security profiles say.
+    Alerts(watching::Alerts),
+    /// Look for what is wrong with the fleet as a whole.
+    #[command(subcommand)]
+    Check(watching::Check),
     /// Name, list and remove those who may use the control API from elsewhere.
     #[command(subcommand)]
     Operators(operators::Operators),
@@ -335,6 +341,8 @@ impl Cli {
                 Command::Groups(groups) => groups.run().await,
                 Command::Policies(policies) => policies.run().await,
                 Command::Operators(operators) => operators.run().await,
+                Command::Alerts(alerts) => alerts.run().await,
+                Command::Check(check) => check.run().await,
             }
         });
         match done {
@@ -358,6 +366,8 @@ impl Command {
             Self::Groups(groups) => groups.common().json,
             Self::Policies(policies) => policies.common().json,
             Self::Operators(operators) => operators.common().json,
+            Self::Alerts(alerts) => alerts.common.json,
+            Self::Check(check) => check.common().json,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::rollout::Rollouts;
 use crate::rollout::document::Locations;
 use crate::service::LocalJobs;
 use crate::store::LocalStore;
+use crate::watching::{self, profile::SecurityProfile};
 
 /// How often open rollouts are looked at: gates pass, lost calls are repeated.
 const RECONCILE: Duration = Duration::from_secs(10);
@@ -70,6 +71,13 @@ pub(super) struct Serve {
     /// (`sealift-server operators add`). Without it, only on this machine.
     #[arg(long, value_name = "ADDR:PORT")]
     control_listen: Option<SocketAddr>,
+    /// Serve /metrics for Prometheus on this address, in plain HTTP: choose one that nobody else reaches.
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// What is normal for a device, as JSON in the shape of AWS IoT's CreateSecurityProfile; one profile or a list. Without it,
+    /// any failed verification raises an alert, and more refusals, strangers or messages than usual.
+    #[arg(long, value_name = "FILE")]
+    security_profiles: Option<std::path::PathBuf>,
     /// Requests a second that each operator may make of it; five seconds' worth at once.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     control_rate: u32,
@@ -99,6 +107,7 @@ impl Serve {
             OpenError::InUse { .. } => Failure::new(FAILED, error),
             _ => Failure::new(BAD_FILE, error),
         })?;
+        engine.watch().begin(state, self.profiles()?);
         let authority = Authority::open(&state.join("ca"))?;
         let store = LocalStore::open(&state.join("artifacts")).map_err(|e| Failure::new(FAILED, e))?;
         let limits = self.limits();
@@ -128,6 +137,16 @@ impl Serve {
         let devices = tokio::spawn(endpoint::serve(listening, both));
         let listening = Listening { listener: mqtt_listener, tls: tls.mqtt, limits, stop: stop.clone() };
         let messages = tokio::spawn(endpoint::serve(listening, Serves::Mqtt(broker.clone())));
+        let watching = tokio::spawn(watching::task::attend(app.engine.watch().clone(), system_clock(), stop.clone()));
+        let (metrics, metrics_address) = match self.metrics_listen {
+            Some(at) => {
+                let (listener, address) = bind(at).await?;
+                let serving =
+                    watching::task::metrics(listener, app.engine.watch().clone(), broker.clone(), stop.clone());
+                (Some(tokio::spawn(serving)), Some(address))
+            }
+            None => (None, None),
+        };
         let attendant = tokio::spawn(mqtt::attend(broker, stop.clone()));
         let who = Arc::new(Operators::open(state)?);
         let routes = control::router(app.clone(), who.clone());
@@ -155,12 +174,15 @@ impl Serve {
                 }
             })
         };
-        self.announce((address, mqtt_address, control_address), &url, state);
+        self.announce((address, mqtt_address), (control_address, metrics_address), &url, state);
         wait_for_signal().await?;
         tracing::info!("stopping");
         let _ = stopper.send(true);
         renewal.abort();
-        let _ = tokio::join!(devices, messages, attendant, operators, reconciler);
+        let _ = tokio::join!(devices, messages, attendant, operators, reconciler, watching);
+        if let Some(metrics) = metrics {
+            let _ = metrics.await;
+        }
         if let Some(remote) = remote {
             let _ = remote.await;
         }
@@ -169,6 +191,13 @@ impl Serve {
         let _ = tokio::task::spawn_blocking(move || ledger.join()).await;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    fn profiles(&self) -> Result<Vec<SecurityProfile>, Failure> {
+        let Some(path) = &self.security_profiles else { return Ok(watching::profile::default()) };
+        let bad = |e: &dyn std::fmt::Display| Failure::new(BAD_FILE, format!("{}: {e}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| bad(&e))?;
+        watching::profile::from_json(&text).map_err(|e| bad(&e))
     }
 
     fn limits(&self) -> Limits {
@@ -213,7 +242,8 @@ impl Serve {
     /// The ready line: tests and scripts wait for it.
     fn announce(
         &self,
-        (address, mqtt, control): (SocketAddr, SocketAddr, Option<SocketAddr>),
+        (address, mqtt): (SocketAddr, SocketAddr),
+        (control, metrics): (Option<SocketAddr>, Option<SocketAddr>),
         url: &str,
         state: &Path,
     ) {
@@ -229,6 +259,7 @@ impl Serve {
                 "ca": ca.display().to_string(),
                 "pid": std::process::id(),
                 "control": control.map(|control| control.to_string()),
+                "metrics": metrics.map(|metrics| metrics.to_string()),
             }));
         } else {
             let ca = ca.display();

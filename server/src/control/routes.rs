@@ -24,6 +24,7 @@ use crate::rollout::document::Locations;
 use crate::rollout::{Explained, NewRollout, Overview, PayloadFacts, Preview, RolloutError, Rollouts, Status};
 use crate::service::{LocalJobs, ServiceError};
 use crate::store::LocalStore;
+use crate::watching::{Alert, fleet};
 
 /// Most bytes of a request.
 const BODY_MAX: usize = 256 * 1_024;
@@ -33,6 +34,8 @@ pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 8..=255;
 /// Most characters of a name that a page begins after.
 const AFTER_MAX: usize = 128;
+/// Most days that a check looks ahead or back: a hundred years.
+const DAYS_MAX: u64 = 36_500;
 /// Longest life of a token: a year.
 const TOKEN_MAX_SECONDS: u64 = 366 * 24 * 3_600;
 
@@ -120,6 +123,9 @@ pub(super) const ROUTES: &[(&str, &str, Role)] = &[
     ("POST", "/v1/tokens", Role::Admin),
     ("GET", "/v1/devices", Role::Viewer),
     ("GET", "/v1/devices/{thing}", Role::Viewer),
+    ("GET", "/v1/devices/{thing}/metrics", Role::Viewer),
+    ("GET", "/v1/alerts", Role::Viewer),
+    ("GET", "/v1/check/fleet", Role::Viewer),
     ("POST", "/v1/devices/{thing}/revoke", Role::Admin),
     ("GET", "/v1/policies", Role::Viewer),
     ("POST", "/v1/policies", Role::Admin),
@@ -157,7 +163,10 @@ pub fn router(app: Arc<App>, operators: Arc<Operators>) -> Router {
         .route("/v1/tokens", post(issue_token))
         .route("/v1/devices", get(devices))
         .route("/v1/devices/{thing}", get(device))
+        .route("/v1/devices/{thing}/metrics", get(device_metrics))
         .route("/v1/devices/{thing}/revoke", post(revoke))
+        .route("/v1/alerts", get(alerts))
+        .route("/v1/check/fleet", get(check_fleet))
         .route("/v1/policies", get(policies).post(put_policy))
         .route("/v1/policies/{name}/attach/{thing}", post(attach_policy))
         .route("/v1/policies/{name}/detach/{thing}", post(detach_policy))
@@ -407,6 +416,54 @@ async fn device(State(app): State<Arc<App>>, Path(thing): Path<String>) -> Resul
     Ok(Json(DeviceView { thing: *thing, executions }))
 }
 
+async fn device_metrics(
+    State(app): State<Arc<App>>,
+    Path(thing): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let name: ThingName = thing.parse().map_err(invalid)?;
+    registry(&app, registry::Request::Thing(name.clone())).await?;
+    Ok(Json(app.engine.watch().report(&name, (app.clock)())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertsQuery {
+    #[serde(default)]
+    all: bool,
+}
+
+async fn alerts(State(app): State<Arc<App>>, Query(query): Query<AlertsQuery>) -> Json<Vec<Alert>> {
+    Json(app.engine.watch().alerts(!query.all))
+}
+
+async fn check_fleet(
+    State(app): State<Arc<App>>,
+    Query(bounds): Query<fleet::Bounds>,
+) -> Result<Json<Vec<fleet::Finding>>, ApiError> {
+    if [bounds.expiring_days, bounds.silent_days].iter().any(|days| *days > DAYS_MAX) {
+        return Err(invalid(format!("expiring_days and silent_days are 0 to {DAYS_MAX}")));
+    }
+    let mut things: Vec<Thing> = Vec::new();
+    loop {
+        let after = things.last().map(|thing| thing.name.to_string());
+        let page = registry::Request::Things { after, group: None, limit: PAGE_MAX };
+        match registry(&app, page).await? {
+            registry::Response::Things(page) if !page.is_empty() => things.extend(page),
+            _ => break,
+        }
+    }
+    let policies = match registry(&app, registry::Request::Policies).await? {
+        registry::Response::Policies(policies) => policies,
+        _ => Vec::new(),
+    };
+    let checked = tokio::task::spawn_blocking(move || {
+        let (seen, now) = (app.engine.watch().last_seen(), (app.clock)());
+        let authority = app.authority.der();
+        fleet::check(&fleet::Fleet { things: &things, policies: &policies, seen: &seen, authority, now }, bounds)
+    });
+    checked.await.map(Json).map_err(|e| ApiError::new(ErrorCode::InternalError, e.to_string()))
+}
+
 async fn revoke(State(app): State<Arc<App>>, Path(thing): Path<String>) -> Result<Json<Thing>, ApiError> {
     let name: ThingName = thing.parse().map_err(invalid)?;
     match registry(&app, registry::Request::Revoke(name)).await? {
@@ -491,7 +548,8 @@ async fn create_rollout(State(app): State<Arc<App>>, body: Body) -> Result<Json<
     let wish: NewRollout = json_body(body, BODY_MAX, app.limits.body).await?;
     let jobs = LocalJobs(app.engine.clone());
     let (overview, created) = over(&app, &jobs).create(&wish, (app.clock)()).await.map_err(failed)?;
-    tracing::info!(rollout = overview.rollout, target = %overview.target.digest, created, "rollout");
+    let trace = sealift_jobs::trace_of(&overview.target.digest);
+    tracing::info!(trace, rollout = overview.rollout, target = %overview.target.digest, created, "rollout");
     Ok(Json(Made { overview, created }))
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn start_next(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StartNextPendingJobExecutionResponse>, ApiError> {
-    caller.must_be(&thing)?;
+    caller.must_be(&app, &thing)?;
     if selector(&job)? != JobSelector::Next {
         return Err(ApiError::new(ErrorCode::InvalidRequest, "PUT starts `$next` only; update a job with POST"));
     }
@@ -55,7 +55,7 @@ pub(super) async fn describe(
     Query(request): Query<DescribeJobExecutionRequest>,
     headers: HeaderMap,
 ) -> Result<Json<DescribeJobExecutionResponse>, ApiError> {
-    caller.must_be(&thing)?;
+    caller.must_be(&app, &thing)?;
     match ask(&app, &caller, &thing, DeviceAsk::Describe(selector(&job)?, request)).await? {
         Response::Execution(execution) => {
             let execution = execution.map(|execution| fill(&app, &headers, *execution));
@@ -72,7 +72,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<UpdateJobExecutionResponse>, ApiError> {
-    caller.must_be(&thing)?;
+    caller.must_be(&app, &thing)?;
     let JobSelector::Id(job) = selector(&job)? else {
         return Err(ApiError::new(ErrorCode::InvalidRequest, "an update names a job, not `$next`"));
     };
@@ -87,7 +87,7 @@ pub(super) async fn update(
 }
 
 async fn ask(app: &App, caller: &Caller, thing: &str, ask: DeviceAsk) -> Result<Response, ApiError> {
-    let thing = caller.must_be(thing)?.clone();
+    let thing = caller.must_be(app, thing)?.clone();
     Ok(app.engine.jobs(Request::Device { thing, ask }).await?)
 }
 

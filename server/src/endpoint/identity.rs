@@ -52,11 +52,12 @@ pub(crate) struct Caller(pub(crate) ThingName);
 
 impl Caller {
     /// Refuses a route of another thing.
-    pub(crate) fn must_be(&self, thing: &str) -> Result<&ThingName, ApiError> {
+    pub(crate) fn must_be(&self, app: &App, thing: &str) -> Result<&ThingName, ApiError> {
         if self.0.as_str() == thing {
             Ok(&self.0)
         } else {
             tracing::warn!(thing = %self.0, asked = thing, "a thing asked for another thing's route");
+            app.engine.watch().wrong_identity(Some(&self.0), (app.clock)());
             Err(ApiError::new(ErrorCode::Forbidden, "this certificate is another thing's"))
         }
     }
@@ -87,15 +88,19 @@ impl FromRequestParts<Arc<App>> for Caller {
         let peer = parts.extensions.get::<Peer>().ok_or_else(|| refused("a client certificate is needed"))?;
         let name = peer.thing.clone().ok_or_else(|| refused("the certificate names no thing"))?;
         // Asked with every request, so that a revocation acts on open connections too.
-        match app.engine.registry(registry::Request::Thing(name)).await {
-            Some(Ok(registry::Response::Thing(thing))) if thing.active && thing.fingerprint == peer.fingerprint => {
-                Ok(Self(thing.name))
-            }
-            Some(Ok(_) | Err(registry::Failure::NoThing(_))) => {
-                tracing::warn!(thing = ?peer.thing, fingerprint = peer.fingerprint, "a certificate that isn't active");
-                Err(refused("the certificate isn't registered, or was revoked"))
-            }
-            Some(Err(_)) | None => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again")),
+        let busy = || ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again");
+        let known = match app.engine.registry(registry::Request::Thing(name)).await {
+            Some(Ok(registry::Response::Thing(thing))) => Some(thing),
+            Some(Ok(_) | Err(registry::Failure::NoThing(_))) => None,
+            Some(Err(_)) | None => return Err(busy()),
+        };
+        if let Some(thing) = known
+            && app.engine.speaks_for(&thing, &peer.fingerprint).await.ok_or_else(busy)?
+        {
+            return Ok(Self(thing.name));
         }
+        tracing::warn!(thing = ?peer.thing, fingerprint = peer.fingerprint, "a certificate that isn't active");
+        app.engine.watch().wrong_identity(peer.thing.as_ref(), (app.clock)());
+        Err(refused("the certificate isn't registered, or was revoked"))
     }
 }

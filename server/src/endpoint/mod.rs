@@ -98,6 +98,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metadata/{name}", get(repository::metadata))
         .route("/payloads/{digest}", get(repository::payload))
         .route("/enrol", post(enrol::enrol))
+        .route("/things/{thing}/certificate", post(enrol::rotate))
         .route("/healthz", get(async || "ok\n"))
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)

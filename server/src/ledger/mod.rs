@@ -11,7 +11,7 @@ use sealift_jobs::{ExecutionStatus, GroupName, JobId, ThingName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use record::{EnrolmentToken, Execution, Group, Job, Proof, RetryBudget, StoredPolicy, Thing};
+pub use record::{EnrolmentToken, Execution, Group, Job, NextCertificate, Proof, RetryBudget, StoredPolicy, Thing};
 
 type Bytes = &'static [u8];
 type Str = &'static str;

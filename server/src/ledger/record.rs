@@ -27,9 +27,26 @@ pub struct Thing {
     pub enrolled_at: u64,
     /// False once its certificate was revoked.
     pub active: bool,
+    /// The certificate that takes the place of this one when it is first used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextCertificate>,
     /// Policies of its certificate; none stands for the default one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<String>,
+}
+
+/// A certificate that was issued to a device for a key of its own making, and not used yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextCertificate {
+    /// PEM.
+    pub certificate: String,
+    /// SHA-256 of its DER, hex.
+    pub fingerprint: String,
+    /// SHA-256 of its public key, hex.
+    pub key_fingerprint: String,
+    /// When it was issued.
+    pub issued_at: u64,
 }
 
 /// A policy: what certificates it is attached to may do.

@@ -56,6 +56,11 @@ pub(super) struct Left {
 }
 
 impl Broker {
+    /// A client reached for what isn't its own.
+    pub(super) fn stranger(&self, thing: &ThingName) {
+        self.engine.watch().wrong_identity(Some(thing), (self.clock)());
+    }
+
     /// A broker over `engine`, without connections.
     #[must_use]
     pub fn new(engine: Engine, limits: Limits, links: Arc<Links>, clock: Clock) -> Arc<Self> {
@@ -94,8 +99,10 @@ impl Broker {
     pub(super) async fn access(&self, thing: &ThingName, fingerprint: &str) -> Access {
         match self.engine.registry(registry::Request::Access(thing.clone())).await {
             Some(Ok(registry::Response::Access(known, documents))) => {
-                if !known.active || known.fingerprint != fingerprint {
-                    return Access::Refused;
+                match self.engine.speaks_for(&known, fingerprint).await {
+                    Some(true) => {}
+                    Some(false) => return Access::Refused,
+                    None => return Access::Unknown,
                 }
                 let policies: Result<Vec<_>, _> =
                     documents.iter().map(|document| Policy::from_json(document).map(Arc::new)).collect();

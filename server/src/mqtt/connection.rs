@@ -221,6 +221,7 @@ async fn connect<S: AsyncRead + Unpin>(
         let policies = match broker.access(&client.thing, &client.fingerprint).await {
             Access::Granted(policies) => policies,
             Access::Refused => {
+                broker.engine.watch().wrong_identity(Some(&client.thing), (broker.clock)());
                 return Err(refuse(reason::NOT_AUTHORIZED, "the certificate isn't registered, or was revoked"));
             }
             Access::Unknown => return Err(refuse(reason::UNAVAILABLE, "the server is busy; try again")),
@@ -475,6 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
         if !self.session.may(Action::Publish, &topic) || (retain && !self.session.may(Action::RetainPublish, &topic)) {
             count(&self.broker.counters.publishes_forbidden);
+            self.broker.stranger(&self.session.thing);
             tracing::warn!(thing = %self.client.thing, topic, "a publish that the policy forbids");
             return Err(Exit::new(reason::NOT_AUTHORIZED, "the policy forbids this publish"));
         }
@@ -562,6 +564,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 reason::FILTER_INVALID
             } else if !self.session.may(Action::Subscribe, filter) {
                 count(&self.broker.counters.subscriptions_forbidden);
+                self.broker.stranger(&self.session.thing);
                 tracing::warn!(thing = %self.client.thing, filter, "a subscription that the policy forbids");
                 reason::NOT_AUTHORIZED
             } else if !self.broker.subscribe(self.session, filter, *qos) {

@@ -10,7 +10,7 @@ use sealift_jobs::{GroupName, ThingName};
 use sealift_rollout::buckets;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, StoredPolicy, Thing};
+use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, NextCertificate, StoredPolicy, Thing};
 use crate::mqtt::policy::{ATTACHED_MAX, Policy, PolicyError};
 
 /// What is asked of the registry.
@@ -39,6 +39,22 @@ pub enum Request {
     CreateGroup(GroupName),
     /// Revoke a thing's certificate, at once.
     Revoke(ThingName),
+    /// Keep a certificate that was issued for a thing's new key, until it is first used.
+    Rotate {
+        /// The thing.
+        thing: ThingName,
+        /// The certificate.
+        issued: Issued,
+        /// SHA-256 of its public key, hex.
+        key_fingerprint: String,
+    },
+    /// A thing came with its next certificate: from now on that is the one, and the one before is dropped.
+    Present {
+        /// The thing.
+        thing: ThingName,
+        /// SHA-256 of the certificate's DER, hex.
+        fingerprint: String,
+    },
     /// A thing with the documents of its policies.
     Access(ThingName),
     /// Write a policy; the document has to be one that can be evaluated.
@@ -66,7 +82,9 @@ impl Request {
     #[must_use]
     pub fn changes_access(&self) -> Option<Option<ThingName>> {
         match self {
-            Self::Revoke(thing) | Self::AttachPolicy { thing, .. } => Some(Some(thing.clone())),
+            Self::Revoke(thing) | Self::AttachPolicy { thing, .. } | Self::Present { thing, .. } => {
+                Some(Some(thing.clone()))
+            }
             Self::Enrol(enrolment, _) => Some(Some(enrolment.thing.clone())),
             Self::PutPolicy { .. } => Some(None),
             _ => None,
@@ -222,6 +240,35 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
             let mut thing = find(ledger, name)?;
             if thing.active {
                 thing.active = false;
+                thing.next = None;
+                ledger.put_thing(&thing)?;
+            }
+            Ok(Response::Thing(Box::new(thing)))
+        }
+        Request::Rotate { thing, issued, key_fingerprint } => {
+            let mut thing = find(ledger, thing)?;
+            // Asked for again with the same key: what it has, or is about to have.
+            let known =
+                |thing: &Thing| thing.next.as_ref().is_some_and(|next| next.key_fingerprint == *key_fingerprint);
+            if thing.active && thing.key_fingerprint != *key_fingerprint && !known(&thing) {
+                thing.next = Some(NextCertificate {
+                    certificate: issued.certificate.clone(),
+                    fingerprint: issued.fingerprint.clone(),
+                    key_fingerprint: key_fingerprint.clone(),
+                    issued_at: now,
+                });
+                ledger.put_thing(&thing)?;
+            }
+            Ok(Response::Thing(Box::new(thing)))
+        }
+        Request::Present { thing, fingerprint } => {
+            let mut thing = find(ledger, thing)?;
+            if thing.active
+                && let Some(next) = thing.next.take_if(|next| next.fingerprint == *fingerprint)
+            {
+                thing.certificate = next.certificate;
+                thing.fingerprint = next.fingerprint;
+                thing.key_fingerprint = next.key_fingerprint;
                 ledger.put_thing(&thing)?;
             }
             Ok(Response::Thing(Box::new(thing)))
@@ -326,6 +373,7 @@ fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u
         key_fingerprint: enrolment.key_fingerprint.clone(),
         enrolled_at: now,
         active: true,
+        next: None,
         policies: BTreeSet::new(),
     };
     token.used_by = Some(thing.name.clone());

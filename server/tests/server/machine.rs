@@ -136,6 +136,7 @@ fn thing(name: &str) -> Thing {
         key_fingerprint: String::new(),
         enrolled_at: 0,
         active: true,
+        next: None,
         policies: Default::default(),
     }
 }

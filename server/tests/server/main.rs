@@ -28,4 +28,5 @@ mod publication;
 mod registry;
 mod remote;
 mod rollouts;
+mod watching;
 mod waves;

@@ -39,6 +39,8 @@ pub struct Server {
     pub mqtt: u16,
     /// The port of the control API, where it is on the network.
     pub control: u16,
+    /// The port of the metrics, where they are served.
+    pub metrics: u16,
     more: Vec<String>,
     pub ca: String,
     log: PathBuf,
@@ -68,9 +70,20 @@ impl Server {
         assert_eq!(ready["ready"], true);
         let ca = std::fs::read_to_string(ready["ca"].as_str().unwrap()).unwrap();
         let port_of = |name: &str| ready[name].as_u64().unwrap().try_into().unwrap();
-        let control = ready["control"].as_str().and_then(|at| at.rsplit(':').next()?.parse().ok()).unwrap_or(0);
+        let at = |name: &str| ready[name].as_str().and_then(|at| at.rsplit(':').next()?.parse().ok()).unwrap_or(0);
+        let (control, metrics) = (at("control"), at("metrics"));
         let more = more.iter().map(|one| (*one).to_owned()).collect();
-        Self { child, state: state.into(), port: port_of("port"), mqtt: port_of("mqttPort"), control, more, ca, log }
+        Self {
+            child,
+            state: state.into(),
+            port: port_of("port"),
+            mqtt: port_of("mqttPort"),
+            control,
+            metrics,
+            more,
+            ca,
+            log,
+        }
     }
 
     /// kill -9, and the same again on the same port.

@@ -15,7 +15,7 @@ use crate::rollout::{NewRollout, Preview};
 Examples:
   sealift-server rollout create --state ./state --release 1.1.0 --group canary
   sealift-server rollout create --state ./state --product thermostat --release 1.1.0 --group eu --group us
-  sealift-server rollout create --bucket acme-fw --presign-role ARN --target 9f86d081... --thing dev-7
+  sealift-server rollout create --bucket fw --presign-role ARN --target 9f86d081... --thing dev-7
 
 The same command again finds the rollout there (\"created\": false) and makes no second one.")]
 pub(in crate::cli) struct Create {
