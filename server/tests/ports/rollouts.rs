@@ -446,3 +446,21 @@ fn watching_shows_progress_live_and_carries_the_rollout_on() {
     }
     assert!(shown.contains("seen enough"), "{shown}");
 }
+
+/// The worst moment of all, by itself: the job is made, and nobody has put that on record.
+#[test]
+fn killed_between_a_job_and_its_record_the_next_pass_records_it_and_makes_no_second_one() {
+    let world = world();
+    world.start("r", TWO_WAVES);
+    for thing in ["lab-1", "lab-2"] {
+        world.end(thing, "sl-r-w1", "SUCCEEDED");
+    }
+    let at_creation = |_: usize, call: &Call| call.action == "iot:CreateJob";
+    assert!(kill_when(&world, &["rollout", "reconcile", "r"], true, at_creation));
+    let made = creations(&world.proxy.calls());
+    world.proxy.pass();
+    world.reconcile();
+    assert_eq!((made.1, creations(&world.proxy.calls()).0), (1, 0), "made once, and not asked for again");
+    let history = world.ok(&["rollout", "history", "r"]).to_string();
+    assert_eq!(history.matches("wave rest begins").count(), 1, "{history}");
+}
