@@ -63,6 +63,59 @@ fn the_classic_python_client_works_the_jobs_topics_unchanged() {
     works_the_jobs_topics("classic", 5);
 }
 
+/// AWS's client for Node.js, pinned; it brings its native part along, so that no script of the package has to run.
+const NODE_CLIENT: &str = "aws-iot-device-sdk-v2@1.28.0";
+
+/// The folder with AWS's client for Node.js under `target/`; `None` on a machine without Node.js.
+fn node_modules() -> Option<std::path::PathBuf> {
+    let runs = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|done| done.status.success());
+    if !(runs("node") && runs("npm")) {
+        return None;
+    }
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.join("target"), std::path::PathBuf::from);
+    let home = target.join("node");
+    std::fs::create_dir_all(&home).unwrap();
+    let lock = std::fs::File::create(target.join("node.lock")).unwrap();
+    lock.lock().unwrap();
+    let installed = home.join("installed.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|was| was == NODE_CLIENT) {
+        return Some(home.join("node_modules"));
+    }
+    println!("installing with npm in {}: {NODE_CLIENT}", home.display());
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&home).arg(NODE_CLIENT);
+    let done = npm.output().unwrap();
+    assert!(done.status.success(), "{npm:?}: {}", String::from_utf8_lossy(&done.stderr));
+    std::fs::write(&installed, NODE_CLIENT).unwrap();
+    Some(home.join("node_modules"))
+}
+
+#[test]
+fn the_node_client_over_mqtt_5_works_the_jobs_topics_unchanged() {
+    let Some(modules) = node_modules() else {
+        println!("LEFT OUT: AWS's client for Node.js needs node and npm");
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("state"));
+    let device = Device::enrol(&server, "dev-1", "canary");
+    for id in ["sl-one", "sl-two"] {
+        server.job(id, &json!({"hello": "dev-1"}), &["--thing", "dev-1"]);
+    }
+    let output = Command::new("node")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/aws_mqtt5.js"))
+        .args(["localhost", &server.mqtt.to_string()])
+        .args(files(home.path(), &device))
+        .arg("dev-1")
+        .env("SEALIFT_NODE_MODULES", modules)
+        .output()
+        .unwrap();
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{errors}\n{}", server.log());
+    assert!(out.contains("6 checks passed"), "{out}");
+}
+
 /// boto3's `iot-jobs-data` with a client certificate: every operation, and the exceptions it models.
 #[test]
 fn boto3_works_the_jobs_data_plane_unchanged() {
