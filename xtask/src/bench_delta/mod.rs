@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Folder for table, chart and figures
     #[arg(long, value_name = "DIR", default_value = "target/bench/delta")]
     results: PathBuf,
+    /// A `sealift` that is built already; without it one is built in release mode
+    #[arg(long, value_name = "FILE")]
+    sealift: Option<PathBuf>,
     /// Only our own tool
     #[arg(long)]
     ours_only: bool,
@@ -46,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if process::which("time").is_none() {
         apt::install(&["time"], "measures processes")?;
     }
-    let tools = tools::all(options.ours_only)?;
+    let tools = tools::all(options.ours_only, options.sealift.as_deref())?;
     let mut rows = Vec::new();
     for (pair, old, new) in pairs(&corpus)? {
         let image = project::read(&new)?.len() as u64;
