@@ -82,8 +82,8 @@ pub(super) fn all(ours_only: bool, sealift: Option<&Path>) -> Result<Vec<Tool>> 
     tools.push(tool(
         "xdelta3 -9",
         false,
-        "xdelta3 -e -9 -S lzma -f -s {old} {new} {patch}",
-        "xdelta3 -d -f -s {old} {patch} {out}",
+        "xdelta3 -D -e -9 -S lzma -f -s {old} {new} {patch}",
+        "xdelta3 -D -R -d -f -s {old} {patch} {out}",
     ));
     tools.push(tool(
         "zstd -22 --patch-from",
