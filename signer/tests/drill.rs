@@ -53,6 +53,10 @@ fn stolen_targets_keys_are_revoked_and_devices_recover_from_a_fast_forward_witho
     for device in ["awake", "victim", "asleep", "fresh"] {
         assert_eq!(codes(&report, device, "what the stolen keys sign now"), ["SL-201"], "{device}");
     }
+    // Nor with the new online keys in hand: it is the revoked targets key that does not count.
+    let again =
+        report["steps"].as_array().unwrap().iter().find(|step| step["what"].as_str().unwrap().contains("once more"));
+    assert!(again.unwrap()["outcome"].as_str().unwrap().starts_with("SL-201 targets"), "{again:?}");
     let recovered = report["steps"]
         .as_array()
         .unwrap()

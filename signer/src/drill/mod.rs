@@ -319,6 +319,21 @@ pub fn key_compromise(project: &Project, role: &str, development: bool, now: u64
             drill.refuses(device, &forged, &[201], now, "is shown what was signed before the keys were revoked");
         }
     }
+    if signs_firmware {
+        // The online keys are stolen once more: what stands against the revoked signature itself.
+        for online in ["snapshot", "timestamp"] {
+            let keys = rehearsal.steal(online)?.into_iter().map(|(_, key)| key);
+            thief.keys.insert(online.to_owned(), keys.collect());
+        }
+        let forged = with_payloads(thief.forge(&after, &aim, None, now)?, &served);
+        let words = "is shown it once more, with the new snapshot and timestamp keys stolen too";
+        let refusal = drill.refuses(&mut asleep, &forged, &[201], now, words);
+        if refusal.and_then(Refusal::role) != Some(Role::Targets)
+            && let Some(step) = drill.steps.last_mut()
+        {
+            step.ok = false;
+        }
+    }
     let same = fingerprint(project)? == before;
     drill.steps.push(Step {
         what: "the project itself".into(),
