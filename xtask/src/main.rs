@@ -5,6 +5,7 @@ mod attacks;
 mod bare_metal;
 mod bench_delta;
 mod bench_device;
+mod bench_endpoint;
 mod demo;
 mod docs;
 mod error;
@@ -61,6 +62,8 @@ enum Bench {
     Device(bench_device::Options),
     /// Size, time and memory of deltas beside other tools, over pairs of real firmware
     Delta(bench_delta::Options),
+    /// Connections, their memory, and durable job cycles of the local endpoint
+    Endpoint(bench_endpoint::Options),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Bench(Bench::Device(options)) => bench_device::run(&options),
         Command::Bench(Bench::Delta(options)) => bench_delta::run(&options),
         Command::PowerCuts(options) => power_cuts::run(&options),
+        Command::Bench(Bench::Endpoint(options)) => bench_endpoint::run(&options),
         Command::Images(options) => images::run(&options),
     };
     match outcome {

@@ -79,6 +79,23 @@ impl Server {
     }
 }
 
+/// Processor time of a process so far, in seconds: unlike a rate, it doesn't depend on what else runs.
+fn processor(id: &str) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name, in parentheses, may hold anything; after it, user and system time are the 12th and 13th fields.
+    let fields: Vec<&str> = stat.rsplit(')').next().ok_or("no stat")?.split_whitespace().collect();
+    let ticks = |at: usize| -> Outcome<f64> { Ok(fields.get(at).ok_or("no time")?.parse()?) };
+    // Linux gives it in hundredths of a second, whatever its own clock.
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+impl Server {
+    /// Processor time of server and client together.
+    fn both(&self) -> Outcome<f64> {
+        Ok(processor(&self.child.id().to_string())? + processor("self")?)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -100,16 +117,19 @@ async fn main() -> Outcome<()> {
     let empty = server.memory()?;
 
     eprintln!("connecting");
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), server.both()?);
     let clients = connect_all(&fleet, server.mqtt, options.at_once).await?;
     let took = start.elapsed();
+    let connecting = server.both()? - before;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let idle = server.memory()?;
     let connects = options.things as f64 / took.as_secs_f64();
 
     eprintln!("working");
+    let before = server.both()?;
     let (cycles, took) = work(&options, &state, &fleet, server.mqtt).await?;
     let per_second = cycles as f64 / took.as_secs_f64();
+    let working = server.both()? - before;
     let after = server.memory()?;
     drop(clients);
 
@@ -119,11 +139,13 @@ async fn main() -> Outcome<()> {
         json!({
             "things": options.things,
             "connectsPerSecond": connects.round(),
+            "processorMicrosecondsPerConnect": (connecting * 1e6 / options.things as f64).round(),
             "memoryEmptyMB": megabytes(empty).round(),
             "memoryIdleMB": megabytes(idle).round(),
             "bytesPerConnection": (idle.saturating_sub(empty)) / options.things as u64,
             "jobCycles": cycles,
             "jobCyclesPerSecond": per_second.round(),
+            "processorMicrosecondsPerCycle": (working * 1e6 / cycles.max(1) as f64).round(),
             "memoryAfterMB": megabytes(after).round(),
         })
     );
