@@ -5,7 +5,7 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 use sealift_manifests::Fault;
 use sealift_verifier::{Disposition, Error as Refusal, error};
 
-use crate::{attacks, error::Result, marked, project};
+use crate::{attacks, dependencies, error::Result, marked, project};
 
 /// Options of `cargo xtask docs`.
 #[derive(clap::Args)]
@@ -37,12 +37,18 @@ pub(crate) fn stale() -> Result<Vec<String>> {
 
 /// Each document with its text as it is and as it should be.
 fn documents() -> Result<Vec<(PathBuf, String, String)>> {
-    let tables =
-        [("ARCHITECTURE.md", "error codes", error_codes()), ("SECURITY.md", "known attacks", attacks::table()?)];
-    let document = |(name, mark, table): (&str, &str, String)| {
+    // A document with two tables is written once for each: each takes the text as the one before left it.
+    let tables = [
+        ("ARCHITECTURE.md", vec![("error codes", error_codes())]),
+        ("SECURITY.md", vec![("known attacks", attacks::table()?), ("dependencies", dependencies::table()?)]),
+    ];
+    let document = |(name, marks): (&str, Vec<(&str, String)>)| {
         let path = project::root().join(name);
         let old = project::read_text(&path)?;
-        let new = marked::replace(&old, mark, &table, &path)?;
+        let mut new = old.clone();
+        for (mark, table) in marks {
+            new = marked::replace(&new, mark, &table, &path)?;
+        }
         Ok((path, old, new))
     };
     tables.into_iter().map(document).collect()

@@ -78,7 +78,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Names and versions of everything that a crate without its default features is built from, procedural macros included.
-fn tree(name: &str) -> Result<BTreeSet<String>> {
+pub(crate) fn tree(name: &str) -> Result<BTreeSet<String>> {
     let mut cargo = process::cargo();
     cargo.args(["tree", "--locked", "-p", name, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
     if name == "sealift-verifier" {

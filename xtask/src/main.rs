@@ -7,6 +7,7 @@ mod bench_delta;
 mod bench_device;
 mod bench_endpoint;
 mod demo;
+mod dependencies;
 mod docs;
 mod error;
 mod figures;
@@ -14,10 +15,12 @@ mod fuzz;
 mod images;
 mod marked;
 mod metal;
+mod mutants;
 mod panics;
 mod power_cuts;
 mod process;
 mod project;
+mod sbom;
 mod test;
 
 use std::process::ExitCode;
@@ -46,6 +49,10 @@ enum Command {
     Attacks(attacks::Options),
     /// Attack the verifier: run the fuzz targets
     Fuzz(fuzz::Options),
+    /// Change the code in small ways and see whether a test notices
+    Mutants(mutants::Options),
+    /// Write what Sealift is built from (CycloneDX)
+    Sbom(sbom::Options),
     /// Measure, and hold what was measured to its budget
     #[command(subcommand)]
     Bench(Bench),
@@ -74,6 +81,8 @@ fn main() -> ExitCode {
         Command::Figures => figures::run(),
         Command::Attacks(options) => attacks::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
+        Command::Sbom(options) => sbom::run(&options),
         Command::Bench(Bench::Device(options)) => bench_device::run(&options),
         Command::Bench(Bench::Delta(options)) => bench_delta::run(&options),
         Command::PowerCuts(options) => power_cuts::run(&options),
