@@ -57,11 +57,6 @@ impl Signers {
         self.0.insert(role.to_owned(), keys);
     }
 
-    /// Takes keys of a role that were opened, or used, elsewhere.
-    pub fn hold(&mut self, role: &str, keys: Vec<Box<dyn KeySource>>) {
-        self.0.insert(role.to_owned(), keys);
-    }
-
     /// The open keys of a role.
     pub fn of(&self, role: &str) -> impl Iterator<Item = &dyn KeySource> {
         self.0.get(role).into_iter().flatten().map(Box::as_ref)

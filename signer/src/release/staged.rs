@@ -204,7 +204,7 @@ pub(super) fn take_up(
             });
         }
         changes.delegated.insert(role.to_owned(), staged.payload.clone());
-        signers.hold(role, replays);
+        signers.insert(role, replays);
         taken.push(role.to_owned());
     }
     Ok(taken)
