@@ -1,8 +1,8 @@
 //! The message broker of the local endpoint: MQTT 3.1.1 and 5 as AWS IoT Core speaks them, over mutual TLS.
 //!
-//! Bytes become packets in [`wire`] (framing and parsing are `mqtt-protocol-core`'s), a [`connection`] task asks the
-//! policies ([`policy`]) and acts, [`jobs`] brings requests to the one Jobs machine that HTTPS uses too, [`notify`] tells
-//! what changed, and the [`broker`] knows who gets what. `ENDPOINT.md` beside this crate tells what differs from AWS.
+//! Bytes become packets in `wire` (framing and parsing are `mqtt-protocol-core`'s), a `connection` task asks the
+//! policies (`policy`) and acts, `jobs` brings requests to the one Jobs machine that HTTPS uses too, `notify` tells
+//! what changed, and the `broker` knows who gets what. `ENDPOINT.md` beside this crate tells what differs from AWS.
 
 mod broker;
 mod connection;

@@ -5,7 +5,7 @@
 //! stage, stage, ...  ->  request  ->  sign (elsewhere)  ->  import, import, ...  ->  apply
 //!        \_______________________ cancel _______________________/
 //! ```
-//! The same transaction serves delegations, and releases whose keys are offline. Its state is the ceremony log ([`log`]):
+//! The same transaction serves delegations, and releases whose keys are offline. Its state is the ceremony log (`log.rs`):
 //! every act is one durable line, so that it goes on wherever it was interrupted.
 
 mod apply;
