@@ -19,7 +19,8 @@
 //! * An entry counts when its seal holds, a generation when its start does. Both bind generation and offset, so that remains
 //!   of an earlier log are never taken for a part of this one.
 //! * Rot in one half is read from the other, and mended by the next write. Where both are hit the value is *lost*, and stays so
-//!   until it is written again: an older one never comes back in its place.
+//!   until it is written again: an older one never comes back in its place. One case is told from nothing: the very last entry,
+//!   rotten in both halves, looks like a write that was cut, and the value before it counts.
 //! * A second fault in one power cycle's wake is beyond it: if the cut fell between the two halves and the newer one then
 //!   rots, the older generation counts.
 //!
