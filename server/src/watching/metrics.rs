@@ -111,11 +111,12 @@ mod tests {
     #[test]
     fn a_count_knows_its_last_minutes_and_forgets_what_is_older_than_an_hour() {
         let mut device = DeviceMetrics::default();
-        for second in [0, 30, 90, 3_000] {
+        for second in [0, 30, 90] {
             device.add(Metric::RefusedJobs, second);
         }
         assert_eq!(device.over(Metric::RefusedJobs, 300, 95), 3);
         assert_eq!(device.over(Metric::RefusedJobs, 60, 95), 1);
+        device.add(Metric::RefusedJobs, 3_000);
         assert_eq!(device.over(Metric::RefusedJobs, 3_600, 3_000), 4);
         assert_eq!(device.over(Metric::RefusedJobs, 300, 3_000), 1);
         for minute in 0..10_000 {
