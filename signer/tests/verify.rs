@@ -88,6 +88,8 @@ fn every_truncated_or_altered_bundle_is_refused() {
             assert!(matches!(outcome.code, 2..=4), "{file} cut at {length}: {outcome:?}");
             assert!(!outcome.stderr.contains("panicked"));
         }
+        // Each byte of the bundle: a changed name made its file one that nobody asks for, and it passed for verified once.
+        let step = if file == "bundle" { 1 } else { step };
         for at in (0..whole.len()).step_by(step) {
             let mut changed = whole.clone();
             changed[at] ^= 0x10;
@@ -96,6 +98,22 @@ fn every_truncated_or_altered_bundle_is_refused() {
             assert!(matches!(outcome.code, 3 | 4), "{file} changed at {at}: {outcome:?}");
         }
     }
+}
+
+#[test]
+fn a_file_beside_the_one_that_counts_is_refused_and_not_shown_as_verified() {
+    let project = project();
+    let bundle = fs::read(project.file("bundle")).unwrap();
+    let files: Vec<&[u8]> = sealift_manifests::bundle::files(&bundle).map(Result::unwrap).collect();
+    let delegated = files.last().unwrap();
+    // The same file once more, and one of another name that nobody signed.
+    project.write("twice", [&bundle[..], delegated].concat());
+    verify(&project, "twice").fails(4, &["a second file of `thermostat`"]);
+    let mut other = delegated.to_vec();
+    let at = other.windows(10).position(|window| window == b"thermostat").unwrap();
+    other[at + 9] = b's';
+    project.write("other", [&bundle[..], &other].concat());
+    verify(&project, "other").fails(3, &["SL-303", "thermostas"]);
 }
 
 #[test]

@@ -286,7 +286,7 @@ pub(super) fn inspect(path: &Path, patch: &[u8]) -> Result<Report> {
         let image = delta::apply(&[], patch).map_err(refused)?;
         let digest = sha256(&image);
         let words = format!(
-            "{}: full image, compressed (zstd), {}, no base\n  to     {} bytes, sha256 {digest}",
+            "{}: full image, compressed (zstd), {}, no base, not verified\n  to     {} bytes, sha256 {digest}",
             path.display(),
             bytes(patch.len() as u64),
             image.len()

@@ -102,6 +102,10 @@ impl Files {
                 Role::Snapshot => &mut files.snapshot,
                 Role::Targets => match Targets::decode(payload).map_err(unread)?.name {
                     Some(name) => {
+                        // One of them would be verified and both be shown.
+                        if files.delegated.iter().any(|(other, _)| other == name) {
+                            return Err(fault(format!("file {} of the bundle: a second file of `{name}`", index + 1)));
+                        }
                         files.delegated.push((name.to_owned(), file.to_vec()));
                         continue;
                     }
@@ -165,7 +169,12 @@ impl Files {
             let place = format!("targets of {}", delegation.name);
             repository.delegated(&delegation, file).map_err(|error| refused(&place, error))?;
         }
-        Ok(())
+        // What nobody delegated to was verified by nothing above: it must not pass for a part of the release.
+        let delegations = repository.targets().delegations;
+        match self.delegated.iter().find(|(name, _)| !delegations.iter().any(|known| known.name == *name)) {
+            Some((name, _)) => Err(refused(&format!("targets of {name}"), sealift_verifier::Error::WrongRoleName)),
+            None => Ok(()),
+        }
     }
 
     /// What pins the newest root.
