@@ -199,11 +199,16 @@ impl Ceremony {
                     continue;
                 }
                 let file = self.project.file.display();
+                let absent = local.absent.iter().filter(|(key, _)| need.keys.contains(key));
+                let absent: Vec<String> = absent.map(|(_, name)| name.clone()).collect();
                 if need.present {
+                    let known =
+                        if absent.is_empty() { String::new() } else { format!(" (absent: {})", absent.join(", ")) };
                     return Err(Error::Input {
                         place: file.to_string(),
                         fault: format!(
-                            "{here} of the {} keys of the present root are here, and its successor needs their signatures too",
+                            "{here} of the {} keys of the present root are here{known}, and its successor needs their \
+                             signatures too",
                             need.threshold
                         ),
                         remedy: "keep the old keys under [keys] until the new root is signed, and bring their files; or have \
@@ -211,8 +216,6 @@ impl Ceremony {
                             .into(),
                     });
                 }
-                let absent = local.absent.iter().filter(|(key, _)| need.keys.contains(key));
-                let absent: Vec<String> = absent.map(|(_, name)| name.clone()).collect();
                 return Err(Error::Input {
                     place: format!("{file}: keys of {}", item.role),
                     fault: too_few(here, need.threshold, &absent),
