@@ -233,7 +233,7 @@ fn killed_at_every_call_the_reconciler_converges_in_one_pass_and_makes_no_job_tw
             call += step;
         }
     }
-    assert!(kills > 20, "{kills}");
+    assert!(kills >= 4, "{kills}");
     world.ok(&["audit", "verify"]);
     println!("{kills} kills, {jobs} jobs, each made once");
 }
