@@ -187,14 +187,13 @@ fn creations(calls: &[Call]) -> (usize, usize) {
 }
 
 /// Kills the reconciler before and after its calls, in each of its situations: once again, and it is as it should be; and no
-/// job was asked for twice. Every 29th call, beginning with another one each half; with SEALIFT_KILL_AT_EVERY_CALL=1 every one,
-/// which takes an hour.
+/// job was asked for twice. Every third call, beginning with another one each half; with SEALIFT_KILL_AT_EVERY_CALL=1 every one.
 #[test]
 fn killed_at_every_call_the_reconciler_converges_in_one_pass_and_makes_no_job_twice() {
     let world = world();
     // A percentage asks for a hundred groups one by one: here a group, for fewer calls to be killed at.
     let small = TWO_WAVES.replace("percent = 100", "groups = [\"field\"]");
-    let step = if std::env::var_os("SEALIFT_KILL_AT_EVERY_CALL").is_some() { 1 } else { 29 };
+    let step = if std::env::var_os("SEALIFT_KILL_AT_EVERY_CALL").is_some() { 1 } else { 3 };
     let (mut kills, mut jobs) = (0, 0);
     for (after, first) in [(false, 0), (true, step / 2)] {
         let mut call = first;
@@ -233,7 +232,7 @@ fn killed_at_every_call_the_reconciler_converges_in_one_pass_and_makes_no_job_tw
             call += step;
         }
     }
-    assert!(kills >= 4, "{kills}");
+    assert!(kills > 20, "{kills}");
     world.ok(&["audit", "verify"]);
     println!("{kills} kills, {jobs} jobs, each made once");
 }

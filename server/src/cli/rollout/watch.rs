@@ -64,8 +64,14 @@ impl Reconcile {
             let Some(seconds) = self.every else { break };
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
-        let mut rollouts = operator.list().await?;
-        rollouts.retain(|overview| self.names.is_empty() || self.names.contains(&overview.rollout));
+        let mut rollouts = Vec::new();
+        if self.names.is_empty() {
+            rollouts = operator.list().await?;
+        }
+        // Those that were named alone: a bucket keeps every rollout there ever was, and each costs calls to look at.
+        for name in &self.names {
+            rollouts.push(operator.overview(name).await?);
+        }
         super::show::list(&rollouts, json);
         Ok(())
     }
