@@ -1,74 +1,18 @@
 //! Damaged and hostile patches: each byte changed, each truncation, random blocks. The decoder ends in an error or in an image whose
 //! hash is wrong; it never writes beyond the declared length, never reads outside of the base, never loops, never panics.
 
+#[path = "support/decoding.rs"]
+mod decoding;
+
+use decoding::{Base, Slot, decode_with, promised};
 use proptest::prelude::*;
 use sealift_manifests::delta_format::HEADER_LEN;
-use sealift_signer::delta::{self, Codec, CreateOptions, Header, RamClass};
-use sealift_verifier::delta::{BaseReader, Decoder16K, Decoder24K, DeltaError, Fault, Output, Payload, State};
+use sealift_signer::delta::{self, CreateOptions, RamClass};
+use sealift_verifier::delta::{Decoder16K, Decoder24K, DeltaError, Fault, Payload};
 
-/// A base that notices reads outside of it.
-struct Base<'a>(&'a [u8]);
-
-impl BaseReader for Base<'_> {
-    type Error = &'static str;
-
-    fn read_at(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        let end = offset as usize + bytes.len();
-        bytes.copy_from_slice(self.0.get(offset as usize..end).ok_or("read outside of the base")?);
-        Ok(())
-    }
-}
-
-/// A slot that notices writes out of order or beyond its length, and reads of what was not written.
-struct Slot {
-    bytes: Vec<u8>,
-    len: usize,
-}
-
-impl Output for Slot {
-    type Error = &'static str;
-
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-        if offset as usize != self.bytes.len() {
-            return Err("written out of order");
-        }
-        if self.bytes.len() + bytes.len() > self.len {
-            return Err("written beyond the declared length");
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        let end = offset as usize + bytes.len();
-        bytes.copy_from_slice(self.bytes.get(offset as usize..end).ok_or("read back what was not written")?);
-        Ok(())
-    }
-}
-
-/// Decodes whatever it is; a fault of base or slot is a failure of the decoder.
+/// Decodes whatever it is, in the 24 KiB class.
 fn run(old: &[u8], payload: &Payload, patch: &[u8]) -> Result<Vec<u8>, DeltaError> {
-    let mut decoder = Box::new(Decoder24K::new());
-    decoder.start(payload, None).unwrap();
-    let mut slot = Slot { bytes: Vec::new(), len: payload.target_len as usize };
-    match decoder.push(patch, &mut Base(old), &mut slot) {
-        Ok(progress) if progress.state == State::Done => Ok(slot.bytes),
-        Ok(_) => Err(DeltaError::NotRunning),
-        Err(Fault::Payload(error)) => Err(error),
-        Err(Fault::Base(what) | Fault::Output(what)) => panic!("{what}"),
-    }
-}
-
-fn promised(patch: &[u8], header: &Header) -> Payload {
-    Payload {
-        codec: Codec::Delta,
-        len: patch.len() as u32,
-        sha256: [0; 32],
-        base_len: header.base_len,
-        base_sha256: header.base_sha256,
-        target_len: header.target_len,
-        target_sha256: header.target_sha256,
-    }
+    decode_with(&mut Box::new(Decoder24K::new()), old, payload, patch)
 }
 
 /// Thumb-like code: calls among functions, pointers, text; and the same with something inserted.

@@ -1,82 +1,17 @@
 //! Pairs that no corpus holds: generated ones of every shape, in every class, with the class's own decoder, beside bsdiff as the oracle;
 //! and every byte and every length of patches for every kind of prediction.
 
+#[path = "support/decoding.rs"]
+mod decoding;
 #[path = "support/programs.rs"]
 mod programs;
 
 use std::time::{Duration, Instant};
 
+use decoding::{decode_with, promised};
 use programs::{Dice, Field, Program, Set};
-use sealift_signer::delta::{self, Codec, CreateOptions, Header, Predict, RamClass, containers};
-use sealift_verifier::delta::{
-    BaseReader, Decoder, Decoder16K, Decoder24K, Decoder64K, DeltaError, Fault, HostDecoder, Output, Payload, State,
-};
-
-/// A base that notices reads outside of it.
-struct Base<'a>(&'a [u8]);
-
-impl BaseReader for Base<'_> {
-    type Error = &'static str;
-
-    fn read_at(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        let end = offset as usize + bytes.len();
-        bytes.copy_from_slice(self.0.get(offset as usize..end).ok_or("read outside of the base")?);
-        Ok(())
-    }
-}
-
-/// A slot that notices writes out of order or beyond its length, and reads of what was not written.
-struct Slot {
-    bytes: Vec<u8>,
-    len: usize,
-}
-
-impl Output for Slot {
-    type Error = &'static str;
-
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-        if offset as usize != self.bytes.len() || self.bytes.len() + bytes.len() > self.len {
-            return Err("written out of order or out of bounds");
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        let end = offset as usize + bytes.len();
-        bytes.copy_from_slice(self.bytes.get(offset as usize..end).ok_or("read back what was not written")?);
-        Ok(())
-    }
-}
-
-fn promised(patch: &[u8], header: &Header) -> Payload {
-    Payload {
-        codec: Codec::Delta,
-        len: patch.len() as u32,
-        sha256: [0; 32],
-        base_len: header.base_len,
-        base_sha256: header.base_sha256,
-        target_len: header.target_len,
-        target_sha256: header.target_sha256,
-    }
-}
-
-/// Decodes with a decoder that is used again and again; faults of base and slot are the decoder's.
-fn decode_with<const M: usize, const S: usize>(
-    decoder: &mut Decoder<M, S>,
-    old: &[u8],
-    payload: &Payload,
-    patch: &[u8],
-) -> Result<Vec<u8>, DeltaError> {
-    decoder.start(payload, None)?;
-    let mut slot = Slot { bytes: Vec::new(), len: payload.target_len as usize };
-    match decoder.push(patch, &mut Base(old), &mut slot) {
-        Ok(progress) if progress.state == State::Done => Ok(slot.bytes),
-        Ok(_) => Err(DeltaError::NotRunning),
-        Err(Fault::Payload(error)) => Err(error),
-        Err(Fault::Base(what) | Fault::Output(what)) => panic!("{what}"),
-    }
-}
+use sealift_signer::delta::{self, CreateOptions, Predict, RamClass, containers};
+use sealift_verifier::delta::{Decoder16K, Decoder24K, Decoder64K, DeltaError, HostDecoder, Payload};
 
 /// The decoders of all classes, made once; the host's is too large for a thread's stack.
 struct Decoders(Box<Decoder16K>, Box<Decoder24K>, Box<Decoder64K>, Vec<HostDecoder>);

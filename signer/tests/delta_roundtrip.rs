@@ -1,7 +1,7 @@
 //! Deltas made by the signer come out of the device's decoder as the target, byte for byte: in every RAM class, in pieces of any
 //! size, on images of every shape.
 
-use sealift_signer::delta::{self, ApplyError, Codec, CreateOptions, RamClass};
+use sealift_signer::delta::{self, ApplyError, CreateOptions, RamClass};
 use sealift_verifier::delta::{Decoder, Decoder16K, Decoder24K, Decoder64K, Payload, State};
 
 /// Pseudo-random bytes, the same ones each time.
@@ -53,15 +53,7 @@ fn pairs() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
 /// Decodes in pieces of `piece` bytes.
 fn decode<const M: usize, const S: usize>(old: &[u8], patch: &[u8], piece: usize) -> Vec<u8> {
     let header = delta::inspect(patch).unwrap().header;
-    let payload = Payload {
-        codec: Codec::Delta,
-        len: patch.len() as u32,
-        sha256: [0; 32],
-        base_len: header.base_len,
-        base_sha256: header.base_sha256,
-        target_len: header.target_len,
-        target_sha256: header.target_sha256,
-    };
+    let payload = Payload::of_delta(&header, patch.len() as u32);
     let mut target = vec![0; header.target_len as usize];
     let mut decoder = Box::new(Decoder::<M, S>::new());
     decoder.start(&payload, None).unwrap();

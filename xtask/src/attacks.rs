@@ -211,10 +211,33 @@ fn fates(names: &BTreeSet<&str>, out: &str) -> BTreeMap<String, Fate> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_case_has_a_test_that_exists() {
+    /// Every Rust file of every crate.
+    fn every_source() -> String {
         let mut text = String::new();
         CRATES.iter().for_each(|folder| sources(&project::root().join(folder), &mut text).unwrap());
+        text
+    }
+
+    #[test]
+    fn every_test_that_readme_names_exists() {
+        let text = every_source();
+        let readme = project::read_text(&project::root().join("README.md")).unwrap();
+        let table = readme.split("| attack | defence |").nth(1).expect("the table of attacks");
+        let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+        assert!(rows.len() >= 20, "only {} rows", rows.len());
+        for row in rows {
+            let tests = row.trim_end_matches('|').rsplit('|').next().expect("a last cell");
+            let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "no test in: {row}");
+            for name in names {
+                assert!(text.contains(&format!("fn {name}(")), "README names the test `{name}`, which doesn't exist");
+            }
+        }
+    }
+
+    #[test]
+    fn each_case_has_a_test_that_exists() {
+        let text = every_source();
         let cases = list().unwrap();
         assert!(cases.len() >= 73, "{} cases", cases.len());
         for Case { number, tests, .. } in cases {

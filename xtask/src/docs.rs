@@ -54,29 +54,9 @@ fn documents() -> Result<Vec<(PathBuf, String, String)>> {
     tables.into_iter().map(document).collect()
 }
 
-/// Every fault of the format, in the order of their numbers.
-fn faults() -> Vec<Fault> {
-    vec![
-        Fault::Truncated,
-        Fault::TrailingBytes,
-        Fault::NotShortest,
-        Fault::Indefinite,
-        Fault::WrongType,
-        Fault::NotAscending,
-        Fault::UnknownField,
-        Fault::MissingField,
-        Fault::TooLarge,
-        Fault::Empty,
-        Fault::BadText,
-        Fault::BadValue,
-        Fault::UnknownVersion,
-        Fault::WrongRole,
-    ]
-}
-
 fn error_codes() -> String {
     let mut table = String::from("| code | what it says | what becomes of the job |\n|---|---|---|\n");
-    for fault in faults() {
+    for fault in Fault::ALL {
         let _ = writeln!(table, "| SL-{} | malformed: {} | REJECTED |", 100 + fault as u16, fault.message());
     }
     for refusal in error::ALL {
@@ -96,7 +76,7 @@ mod tests {
 
     #[test]
     fn fault_numbers_leave_no_gap() {
-        let numbers: Vec<u8> = faults().into_iter().map(|fault| fault as u8).collect();
+        let numbers: Vec<u8> = Fault::ALL.into_iter().map(|fault| fault as u8).collect();
         assert_eq!(numbers, (1..=numbers.len() as u8).collect::<Vec<_>>());
     }
 }

@@ -117,11 +117,18 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         Fate::Twice => drop(forward(&inner, &parts, &body).await),
         Fate::Pass | Fate::LoseAnswer => {}
     }
-    let Some(answer) = forward(&inner, &parts, &body).await else { return lost() };
-    if let Some(call) = inner.calls.lock().unwrap().get_mut(index) {
-        call.status = Some(answer.status().as_u16());
+    // A task of its own: what arrived is done, though its sender is killed or gives up meanwhile.
+    let done = tokio::spawn(async move {
+        let answer = forward(&inner, &parts, &body).await?;
+        if let Some(call) = inner.calls.lock().unwrap().get_mut(index) {
+            call.status = Some(answer.status().as_u16());
+        }
+        Some(answer)
+    });
+    match done.await.ok().flatten() {
+        Some(answer) if fate != Fate::LoseAnswer => answer,
+        _ => lost(),
     }
-    if fate == Fate::LoseAnswer { lost() } else { answer }
 }
 
 /// A body that breaks off: the connection is cut, as when a cable is.

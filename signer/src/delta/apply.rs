@@ -77,19 +77,6 @@ pub(super) fn header(patch: &[u8]) -> Result<Header, ApplyError> {
     })
 }
 
-/// A delta by itself promises its own images.
-fn promised(patch: &[u8], header: &Header) -> Payload {
-    Payload {
-        codec: Codec::Delta,
-        len: patch.len() as u32,
-        sha256: [0; 32],
-        base_len: header.base_len,
-        base_sha256: header.base_sha256,
-        target_len: header.target_len,
-        target_sha256: header.target_sha256,
-    }
-}
-
 /// A decoder on the heap, made there. (`Box::new(HostDecoder::new())` would pass its 2 MiB over the stack.)
 fn decoder() -> Box<HostDecoder> {
     let mut decoders = Vec::with_capacity(1);
@@ -143,7 +130,7 @@ fn decompress(frames: &[u8]) -> Result<Vec<u8>, ApplyError> {
 
 /// Decodes without looking at any hash.
 pub(super) fn decode(base: &[u8], patch: &[u8], header: &Header) -> Result<Vec<u8>, ApplyError> {
-    run(&promised(patch, header), base, patch)
+    run(&Payload::of_delta(header, patch.len() as u32), base, patch)
 }
 
 fn run(payload: &Payload, base: &[u8], bytes: &[u8]) -> Result<Vec<u8>, ApplyError> {
@@ -189,7 +176,7 @@ pub fn inspect(patch: &[u8]) -> Result<Inspection, ApplyError> {
     let prelude_len = header.body - HEADER_LEN as u32;
     let start = patch.get(..header.body as usize).ok_or(ApplyError::Truncated(patch.len()))?;
     let mut decoder = decoder();
-    decoder.start(&promised(patch, &header), None)?;
+    decoder.start(&Payload::of_delta(&header, patch.len() as u32), None)?;
     let mut nothing: &mut [u8] = &mut [];
     decoder.push(start, &mut NoBase, &mut nothing).map_err(|fault| match fault {
         Fault::Payload(error) => ApplyError::Patch(error),

@@ -83,6 +83,20 @@ impl Payload {
         target_len: 0,
         target_sha256: [0; 32],
     };
+
+    /// What a delta of `len` bytes says of itself: for tools that have no signed metadata. Its own SHA-256 stays zero.
+    #[must_use]
+    pub const fn of_delta(header: &Header, len: u32) -> Self {
+        Self {
+            codec: Codec::Delta,
+            len,
+            sha256: [0; 32],
+            base_len: header.base_len,
+            base_sha256: header.base_sha256,
+            target_len: header.target_len,
+            target_sha256: header.target_sha256,
+        }
+    }
 }
 
 /// What a push has done.
