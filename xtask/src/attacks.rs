@@ -100,7 +100,7 @@ impl Fate {
         match self {
             Self::Passed => "passed",
             Self::Failed => "FAILED",
-            Self::LeftOut => "left out (needs a build of its own: cargo xtask test)",
+            Self::LeftOut => "left out (needs something that is not here, or a build of its own: cargo xtask test)",
         }
     }
 }
@@ -156,7 +156,7 @@ fn carry_out(names: &BTreeSet<&str>) -> Result<BTreeMap<String, Fate>> {
             cargo.args(["-p", &package(folder)]);
         }
     }
-    cargo.arg("--").args(names);
+    cargo.args(["--", "--show-output"]).args(names);
     eprintln!("{}", process::line(&cargo));
     let done = process::output(&mut cargo)?;
     let out = String::from_utf8_lossy(&done.stdout);
@@ -189,10 +189,19 @@ fn sources(folder: &Path, text: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// What the test harness said of each name; a name of two tests fails when one does.
+/// What the test harness said of each name; a name of two tests fails when one does. A test that left itself out did not pass.
 fn fates(names: &BTreeSet<&str>, out: &str) -> BTreeMap<String, Fate> {
     let mut fates: BTreeMap<String, Fate> = names.iter().map(|name| ((*name).to_owned(), Fate::LeftOut)).collect();
+    let mut printing = None;
     for line in out.lines() {
+        if let Some(path) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
+            printing = path.rsplit("::").next();
+        }
+        if line.starts_with("LEFT OUT:")
+            && let Some(fate) = printing.and_then(|name| fates.get_mut(name))
+        {
+            *fate = Fate::LeftOut;
+        }
         let Some((path, verdict)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")) else {
             continue;
         };
@@ -256,5 +265,9 @@ mod tests {
         let names = BTreeSet::from(["a", "b", "c"]);
         let fates = fates(&names, "test x::a ... ok\ntest y::b ... ok\ntest z::b ... FAILED\ntest aa ... ok\n");
         assert!(fates["a"] == Fate::Passed && fates["b"] == Fate::Failed && fates["c"] == Fate::LeftOut);
+        let out =
+            "test x::a ... ok\ntest y::b ... ok\n\nsuccesses:\n\n---- x::a stdout ----\nLEFT OUT: no firmware\n\n";
+        let fates = super::fates(&names, out);
+        assert!(fates["a"] == Fate::LeftOut && fates["b"] == Fate::Passed);
     }
 }
