@@ -67,9 +67,9 @@ pub enum Error {
         /// The deadline.
         seconds: u64,
     },
-    /// There is no delta for this device, and its link is for deltas alone.
+    /// There is no delta for this device, and its link is for deltas alone, by its own setting or by the job's word.
     #[error(
-        "no delta fits this device, and its link is for deltas alone (--delta-only); the smallest other payload has {bytes} bytes"
+        "no delta fits this device, and it is to take deltas alone (--delta-only here, or a metered group in the rollout); the smallest other payload has {bytes} bytes"
     )]
     Metered {
         /// What the cheapest other payload would cost.

@@ -12,7 +12,8 @@ pub const FORMAT: u64 = 1;
 /// Most characters of a product or repository id here; the signed metadata has its own, tighter bounds.
 const ID_MAX_CHARS: usize = 128;
 /// Names this crate knows, for [`critical`](JobDocument::critical).
-const KNOWN: [&str; 8] = ["sealift", "repository", "product", "target", "bundle", "metadata", "payloads", "critical"];
+const KNOWN: [&str; 9] =
+    ["sealift", "repository", "product", "target", "bundle", "metadata", "payloads", "deltaOnly", "critical"];
 
 /// Why a document was refused.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,9 @@ pub struct JobDocument {
     /// One URL for each payload, by the payload's SHA-256; may be presigned and short-lived.
     #[serde(default)]
     pub payloads: BTreeMap<Digest, String>,
+    /// The link costs money: take a delta or nothing, wherever a whole image may be found. It can only hold a device back.
+    #[serde(default, rename = "deltaOnly", skip_serializing_if = "core::ops::Not::not")]
+    pub delta_only: bool,
     /// Names of fields that a reader must know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub critical: Vec<String>,

@@ -15,6 +15,7 @@ fn document() -> JobDocument {
         bundle: Some(vec![1, 2, 3, 255]),
         metadata: "https://localhost:8443/metadata/".into(),
         payloads: BTreeMap::from([(Digest([9; 32]), "https://localhost:8443/payloads/09".into())]),
+        delta_only: false,
         critical: vec![],
     }
 }
@@ -32,6 +33,14 @@ fn what_is_written_is_read_back() {
     let text = without.to_json().unwrap();
     assert!(!text.contains("bundle"));
     assert_eq!(JobDocument::from_json(&text).unwrap(), without);
+}
+
+#[test]
+fn deltas_alone_is_said_only_when_it_is_so() {
+    assert!(!document().to_json().unwrap().contains("deltaOnly"));
+    let metered = JobDocument { delta_only: true, ..document() };
+    assert_eq!(JobDocument::from_json(&metered.to_json().unwrap()).unwrap(), metered);
+    assert!(JobDocument::from_json(&with("deltaOnly", "yes".into())).is_err());
 }
 
 #[test]

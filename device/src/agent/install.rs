@@ -87,20 +87,21 @@ pub async fn install<'b>(
     };
     let target = format!("version {}", approved.target().version);
     let choose = |base, source: &_| {
-        choose_available(approved.target(), base, &limits, |payload| PayloadSource::has(source, payload))
-            .map_err(Error::refused(target.clone()))
+        let among = |base, limits: &_| {
+            choose_available(approved.target(), base, limits, |payload| PayloadSource::has(source, payload))
+                .map_err(Error::refused(target.clone()))
+        };
+        match among(base, &limits) {
+            // Not a verdict on the release: on another link the whole image will do.
+            Err(_) if preferences.delta_only => {
+                let other = among(None, &Limits { delta_only: false, ..limits })?;
+                Err(Error::Metered { bytes: other.payload().length })
+            }
+            choice => choice,
+        }
     };
     let slot = state.control().prepare().map_err(Error::refused("the spare slot"))?;
-    let choice = match choose(Some(running), &*source) {
-        Err(_) if preferences.delta_only => {
-            // Not a verdict on the release: on another link the whole image will do.
-            let unmetered = Limits { delta_only: false, ..limits };
-            let other = choose_available(approved.target(), None, &unmetered, |payload| source.has(payload));
-            let other = other.map_err(Error::refused(target.clone()))?;
-            return Err(Error::Metered { bytes: other.payload().length });
-        }
-        choice => choice?,
-    };
+    let choice = choose(Some(running), &*source)?;
     let mut transfer = Transfer { state, slot, attempts: preferences.attempts, source, progress };
     let result = transfer.run(approved, &choice).await;
     match result {

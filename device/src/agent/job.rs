@@ -167,7 +167,10 @@ impl Work<'_> {
         let mut source = Online::new(self, &document, execution);
         let mut progress = Told { reporter, last: Instant::now(), bar: bar() };
         let running = &self.running.target.image;
-        let installed = install::install(self.state, approved, running, self.preferences, &mut source, &mut progress);
+        // Either may hold back, neither can let loose.
+        let delta_only = self.preferences.delta_only || document.delta_only;
+        let preferences = Preferences { delta_only, ..self.preferences };
+        let installed = install::install(self.state, approved, running, preferences, &mut source, &mut progress);
         let (verified, installed) = installed.await?;
         progress.bar.finish_and_clear();
         self.wait(Stage::Activate, &subject, reporter).await?;

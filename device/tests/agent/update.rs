@@ -177,3 +177,14 @@ fn a_metered_link_takes_deltas_alone_and_the_job_may_be_tried_again() {
     world.assert_outcome("FAILED", Some("SL-808"), "1.0.0");
     assert!(world.server.requests("/payloads/").is_empty());
 }
+
+#[test]
+fn a_job_of_a_metered_group_takes_deltas_alone_even_where_the_whole_image_could_be_had() {
+    let world = World::new();
+    let mut document = world.document(Some(&world.fleet.files().bundle()));
+    document["deltaOnly"] = true.into();
+    world.queue_document(document.to_string());
+    assert_eq!(world.once(&[]).code, 1);
+    world.assert_outcome("FAILED", Some("SL-808"), "1.0.0");
+    assert!(world.server.requests("/payloads/").is_empty());
+}

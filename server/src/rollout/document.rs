@@ -61,8 +61,8 @@ impl Locations {
 }
 
 /// Writes the document for `target`. The bundle rides along while everything fits AWS's bound: with the newer roots
-/// first, then without; a device that needs more fetches it. `deltas_alone` leaves out where whole images are: on a metered
-/// link they are not to be fetched.
+/// first, then without; a device that needs more fetches it. `deltas_alone` leaves out where whole images are, and
+/// says that on a metered link they are not to be fetched from anywhere.
 ///
 /// # Errors
 /// [`DocumentError`] when it doesn't fit even without a bundle.
@@ -86,6 +86,7 @@ pub fn write(
             .filter(|payload| !deltas_alone || payload.base.is_some())
             .map(|payload| (payload.digest, locations.payload(&payload.digest)))
             .collect::<BTreeMap<_, _>>(),
+        delta_only: deltas_alone,
         critical: Vec::new(),
     };
     for roots in [true, false] {
