@@ -15,6 +15,7 @@ use crate::agent::events::Events;
 use crate::error::{Error, Result};
 use crate::state::State;
 use crate::state::config::Connection;
+use crate::state::keys::ReportKey;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -61,12 +62,17 @@ pub(super) fn run(arguments: &Arguments, events: Events) -> Result<u8> {
     let root_version = root_version.map(|root| root.header.version);
     let connection = Connection::load(&state.connection_path())?;
     let job = state.journal().load()?;
+    let report_key = state.key_path("report.key");
+    let report_key = match report_key.exists() {
+        true => Some(hex::encode(ReportKey::load(&report_key)?.public().0)),
+        false => None,
+    };
     let fields = json!({
         "repository": identity.repository.to_string(), "product": identity.product, "component": identity.component,
         "hardware": identity.hardware, "securityCounter": counter, "boots": recorded.boots,
         "active": recorded.active.name(), "slots": slots, "outcome": OutcomeView::from(recorded.outcome),
         "root": root_version, "floors": floors(&state.trust()?), "thing": connection.as_ref().map(|c| c.thing.as_str()),
-        "server": connection.as_ref().map(|c| c.server.as_str()), "job": job,
+        "server": connection.as_ref().map(|c| c.server.as_str()), "job": job, "reportKey": report_key,
     });
     let head = format!(
         "{} {} on {}, repository {}\nsecurity counter {counter}, root version {}, {}\n",
@@ -77,6 +83,9 @@ pub(super) fn run(arguments: &Arguments, events: Events) -> Result<u8> {
         root_version.unwrap_or(0),
         connection.map_or("not enrolled".into(), |c| format!("enrolled as {} at {}", c.thing, c.server)),
     );
+    if let Some(key) = &report_key {
+        let _ = writeln!(lines, "reports are signed with {key} (public)");
+    }
     events.tell("status", fields, format!("{head}{lines}").trim_end());
     Ok(0)
 }

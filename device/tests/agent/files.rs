@@ -56,7 +56,9 @@ fn a_bundle_takes_its_payload_from_a_file_beside_it() {
         (world.file("bundle", &world.fleet.files().bundle()), world.file("payload", &world.fleet.targets[0].image));
     let done = world.run(&["install", &bundle, "--payload", &payload, "--no-boot"]);
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(world.run(&["status"]).last()["slots"]["b"]["role"], "pending");
+    let status = world.run(&["status"]).last().clone();
+    assert_eq!(status["slots"]["b"]["role"], "pending");
+    assert_eq!(status["reportKey"].as_str().map(str::len), Some(64), "{status}");
     assert_eq!(world.version(), "1.1.0");
 }
 

@@ -35,6 +35,8 @@ pub enum Role {
     Reconciler,
     /// Checks the bucket's settings: `aws check`.
     Checker,
+    /// Puts things on record: `aws enrol`.
+    Registrar,
     /// Presigns payloads, for AWS IoT alone.
     Presign,
     /// A device: the policy of AWS IoT on its certificate.
@@ -43,7 +45,8 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 5] = [Role::Publisher, Role::Reconciler, Role::Checker, Role::Presign, Role::Device];
+    pub const ALL: [Role; 6] =
+        [Role::Publisher, Role::Reconciler, Role::Checker, Role::Registrar, Role::Presign, Role::Device];
 
     /// Its name in commands and resource names.
     #[must_use]
@@ -52,6 +55,7 @@ impl Role {
             Role::Publisher => "publisher",
             Role::Reconciler => "reconciler",
             Role::Checker => "checker",
+            Role::Registrar => "registrar",
             Role::Presign => "presign",
             Role::Device => "device",
         }
@@ -97,6 +101,7 @@ impl Places {
                 ],
                 &[self.bucket_arn()],
             )],
+            Role::Registrar => self.registrar(),
             Role::Presign => vec![allow("Payloads", &["s3:GetObject"], &self.objects(&["payloads"]))],
             Role::Device => self.device(),
         };
@@ -131,6 +136,22 @@ impl Places {
                 "Resource": self.presign_role,
                 "Condition": { "StringEquals": { "iam:PassedToService": "iot.amazonaws.com" } },
             }),
+        ]
+    }
+
+    fn registrar(&self) -> Vec<Value> {
+        let (things, groups) = (self.iot("thing/*"), self.iot("thinggroup/*"));
+        let certificates = self.iot("cert/*");
+        vec![
+            allow(
+                "Things",
+                &["iot:DescribeThing", "iot:CreateThing", "iot:UpdateThing"],
+                std::slice::from_ref(&things),
+            ),
+            allow("Groups", &["iot:DescribeThingGroup"], std::slice::from_ref(&groups)),
+            allow("Join", &["iot:AddThingToThingGroup"], &[things.clone(), groups]),
+            // AWS can't bound which policy is attached: who has this role can give a certificate any policy of the account.
+            allow("Certificates", &["iot:AttachPolicy", "iot:AttachThingPrincipal"], &[certificates, things]),
         ]
     }
 

@@ -64,9 +64,12 @@ impl Stack {
         resources.insert("Bucket".into(), self.bucket());
         let policy = json!({ "Bucket": { "Ref": "Bucket" }, "PolicyDocument": substituted(&places.bucket_policy()) });
         resources.insert("BucketPolicy".into(), json!({ "Type": "AWS::S3::BucketPolicy", "Properties": policy }));
-        for (role, logical) in
-            [(Role::Publisher, "Publisher"), (Role::Reconciler, "Reconciler"), (Role::Checker, "Checker")]
-        {
+        for (role, logical) in [
+            (Role::Publisher, "Publisher"),
+            (Role::Reconciler, "Reconciler"),
+            (Role::Checker, "Checker"),
+            (Role::Registrar, "Registrar"),
+        ] {
             let trust = json!({ "Effect": "Allow", "Principal": { "AWS": { "Ref": "Operators" } }, "Action": "sts:AssumeRole" });
             resources.insert(logical.into(), self.role(&places, role, trust));
         }
@@ -104,7 +107,7 @@ impl Stack {
             "Parameters": {
                 "Operators": {
                     "Type": "String",
-                    "Description": "ARN of the user, role or account that may assume the roles of publisher, reconciler and checker",
+                    "Description": "ARN of the user, role or account that may assume the roles of publisher, reconciler, checker and registrar",
                 },
             },
             "Resources": resources,
@@ -112,6 +115,7 @@ impl Stack {
                 "PublisherRole": arn("Publisher"),
                 "ReconcilerRole": arn("Reconciler"),
                 "CheckerRole": arn("Checker"),
+                "RegistrarRole": arn("Registrar"),
                 "PresignRole": arn("Presign"),
                 "MetadataUrl": output(json!({
                     "Fn::Sub": format!("https://{}.s3.${{AWS::Region}}.${{AWS::URLSuffix}}/{}metadata/", self.bucket, self.prefix),

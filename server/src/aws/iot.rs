@@ -24,7 +24,7 @@ pub const PRODUCT_ATTRIBUTE: &str = "sealift-product";
 pub const REPORT_KEY_ATTRIBUTE: &str = "sealift-report-key";
 /// How long a presigned URL is good: AWS's longest. A slower device asks for the document again.
 const PRESIGNED_SECONDS: i64 = 3_600;
-const NOT_FOUND: &[&str] = &["ResourceNotFoundException"];
+pub(super) const NOT_FOUND: &[&str] = &["ResourceNotFoundException"];
 /// Attribute of a thing: the RAM that its decoder has, in bytes.
 pub const DECODER_RAM_ATTRIBUTE: &str = "sealift-decoder-ram";
 /// Most executions or things of one answer: AWS's own bound.
@@ -342,7 +342,7 @@ fn counts(details: &JobProcessDetails) -> BTreeMap<ExecutionStatus, u64> {
     some.filter(|(_, count)| *count > 0).collect()
 }
 
-fn refused(error: AwsError, what: &str) -> ServiceError {
+pub(super) fn refused(error: AwsError, what: &str) -> ServiceError {
     match () {
         () if error.is(NOT_FOUND) => ServiceError::NotFound(format!("{what}: AWS IoT does not know it")),
         () if error.transient => ServiceError::Unavailable(error.to_string()),

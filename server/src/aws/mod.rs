@@ -3,6 +3,7 @@
 //! Credentials and region come from where every AWS tool looks for them (environment, profile, role, OIDC token); nothing
 //! of them is stored or logged. No signing key is ever here: whoever owns the account can delay an update and no more.
 
+pub mod enrol;
 mod explain;
 pub mod hygiene;
 mod iot;

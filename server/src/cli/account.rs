@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{Failure, USAGE, output};
 use crate::access::{Places, Role, Stack};
 
-/// Policies, a CloudFormation stack, and a check of a bucket's settings.
+/// Policies, a CloudFormation stack, a check of a bucket's settings, and things put on record.
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
     /// Print the exact policy of each role.
@@ -15,6 +15,8 @@ pub(super) enum Account {
     Stack(Template),
     /// Check the settings of a bucket: public access, encryption, versioning, lifecycle.
     Check(Check),
+    /// Put a thing on record: attributes, groups, the policy of its certificate.
+    Enrol(super::registrar::Enrol),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +107,7 @@ impl Account {
             Self::Policy(policy) => policy.json,
             Self::Stack(stack) => stack.json,
             Self::Check(check) => check.json,
+            Self::Enrol(enrol) => enrol.json,
         }
     }
 
@@ -113,6 +116,7 @@ impl Account {
             Self::Policy(policy) => policy.run(),
             Self::Stack(stack) => stack.run(),
             Self::Check(check) => check.run().await,
+            Self::Enrol(enrol) => enrol.run().await,
         }
     }
 }

@@ -9,6 +9,7 @@ mod operators;
 mod output;
 mod policies;
 mod publish;
+mod registrar;
 mod rollout;
 mod serve;
 mod venue;

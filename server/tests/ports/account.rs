@@ -120,6 +120,10 @@ fn each_policy_allows_what_the_code_calls_and_nothing_more() {
     world.json(&["aws", "check"]);
     exact(&policies["checker"], &world.proxy.calls(), &[]);
 
+    world.proxy.pass();
+    enrolled(&world);
+    exact(&policies["registrar"], &world.proxy.calls(), &[]);
+
     // AWS IoT presigns what job documents name, and those alone.
     assert_eq!(
         grants(&policies["presign"]),
@@ -134,6 +138,53 @@ fn each_policy_allows_what_the_code_calls_and_nothing_more() {
             assert!(!before.contains('*') && !before.contains('+'), "a wildcard across things: {resource}");
         }
     }
+}
+
+/// Puts things on record as an operator does: a new one, one that lacks something, the same again, and what is refused.
+fn enrolled(world: &World) {
+    let iot = world.block_on(world.moto.session()).iot();
+    let key = hex::encode(crate::world::report_key("new-1").verifying_key().to_bytes());
+    let bucket =
+        sealift_rollout::buckets::group_name("thermostat", sealift_rollout::buckets::bucket_of("thermostat", "new-1"));
+    let certificate = world.block_on(async {
+        let _ = iot.create_thing_group().thing_group_name("lab").send().await;
+        iot.create_policy().policy_name("sealift-prod-device").policy_document("{}").send().await.unwrap();
+        let made = iot.create_keys_and_certificate().set_as_active(true).send().await.unwrap();
+        made.certificate_arn().unwrap().to_owned()
+    });
+    let enrol = ["aws", "enrol", "new-1", "--product", "thermostat", "--report-key", &key, "--group", "lab"];
+
+    // Without the bucket's group nothing is written.
+    let (said, exit) = world.json(&enrol);
+    assert!(exit == 2 && said["error"]["message"].as_str().unwrap().contains(&bucket), "{said}");
+    assert!(world.block_on(iot.describe_thing().thing_name("new-1").send()).is_err());
+    world.block_on(iot.create_thing_group().thing_group_name(&bucket).send()).unwrap();
+
+    let said = world.ok(&enrol);
+    assert_eq!((&said["created"], &said["groups"]), (&json!(true), &json!(["lab", bucket])), "{said}");
+    let more = [&enrol[..], &["--decoder-ram", "24576", "--certificate", &certificate]].concat();
+    assert_eq!(world.ok(&more)["created"], false);
+    assert_eq!(world.ok(&more)["created"], false);
+    let thing = world.block_on(iot.describe_thing().thing_name("new-1").send()).unwrap();
+    let attributes = thing.attributes().unwrap();
+    assert_eq!((&*attributes["sealift-report-key"], &*attributes["sealift-decoder-ram"]), (&*key, "24576"));
+    let principals = world.block_on(iot.list_thing_principals().thing_name("new-1").send()).unwrap();
+    assert_eq!(principals.principals(), std::slice::from_ref(&certificate));
+    let policies = world.block_on(iot.list_attached_policies().target(&certificate).send()).unwrap();
+    assert_eq!(policies.policies()[0].policy_name(), Some("sealift-prod-device"));
+
+    // Who replaces a report key says from then on what the device runs.
+    let other = hex::encode(crate::world::report_key("other").verifying_key().to_bytes());
+    let swap = ["aws", "enrol", "new-1", "--product", "thermostat", "--report-key", &other];
+    let (said, exit) = world.json(&swap);
+    assert!(exit == 3 && said["error"]["message"].as_str().unwrap().contains("--replace"), "{said}");
+    world.ok(&[&swap[..], &["--replace"]].concat());
+    let thing = world.block_on(iot.describe_thing().thing_name("new-1").send()).unwrap();
+    assert_eq!(thing.attributes().unwrap()["sealift-report-key"], other);
+    let (said, exit) = world.json(&["aws", "enrol", "new-1", "--product", "thermostat", "--report-key", "ab"]);
+    assert!(exit == 2 && said["error"]["message"].as_str().unwrap().contains("64 hex digits"), "{said}");
+    let groups = world.ok(&["aws", "enrol", "new-1", "--product", "thermostat", "--print-groups"]);
+    assert_eq!(groups["groups"], json!([bucket]));
 }
 
 #[test]
@@ -180,7 +231,7 @@ fn the_stack_deploys_and_its_bucket_passes_the_check() {
         .output()
         .unwrap();
     let printed: Value = serde_json::from_slice(&printed.stdout).unwrap();
-    for role in ["publisher", "reconciler", "checker", "presign"] {
+    for role in ["publisher", "reconciler", "checker", "registrar", "presign"] {
         assert_eq!(deployed["roles"][format!("sealift-prod-{role}")], printed[role], "{role}");
     }
     assert_eq!(deployed["device"], printed["device"]);

@@ -195,6 +195,13 @@ fn name(method: &Method, path: &str, query: &str, headers: &HeaderMap) -> (&'sta
             ("GET", ["things", thing, "jobs", _]) => ("iot:DescribeJobExecution", arn("thing", thing)),
             ("GET", ["things", thing]) => ("iot:DescribeThing", arn("thing", thing)),
             ("GET", ["things", thing, "thing-groups"]) => ("iot:ListThingGroupsForThing", arn("thing", thing)),
+            ("POST", ["things", thing]) => ("iot:CreateThing", arn("thing", thing)),
+            ("PATCH", ["things", thing]) => ("iot:UpdateThing", arn("thing", thing)),
+            ("PUT", ["things", thing, "principals"]) => ("iot:AttachThingPrincipal", arn("thing", thing)),
+            ("PUT", ["target-policies", _]) => ("iot:AttachPolicy", arn("cert", "of-the-body")),
+            ("PUT", ["thing-groups", "addThingToThingGroup"]) => {
+                ("iot:AddThingToThingGroup", arn("thinggroup", "of-the-body"))
+            }
             ("GET", ["thing-groups", group]) => ("iot:DescribeThingGroup", arn("thinggroup", group)),
             ("GET", ["thing-groups", group, "things"]) => ("iot:ListThingsInThingGroup", arn("thinggroup", group)),
             _ => ("iot:Unknown", format!("{method} {path}")),

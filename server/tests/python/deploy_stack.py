@@ -26,7 +26,7 @@ def main(endpoint, template):
     assert stack["StackStatus"] == "CREATE_COMPLETE", stack
     iam, s3, iot = client("iam"), client("s3"), client("iot")
     roles = {}
-    for name in ["publisher", "reconciler", "checker", "presign"]:
+    for name in ["publisher", "reconciler", "checker", "registrar", "presign"]:
         role = f"sealift-prod-{name}"
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             roles[role] = document(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
