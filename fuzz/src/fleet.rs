@@ -34,6 +34,11 @@ static ALL: LazyLock<Vec<Key>> = LazyLock::new(|| {
         .collect()
 });
 
+/// The public half of a key.
+pub fn public(number: usize) -> [u8; 32] {
+    ALL[number].public
+}
+
 /// The number of the key with this id.
 pub fn number_of(id: &Hash) -> Option<usize> {
     ALL.iter().position(|key| key.id == *id)
@@ -113,6 +118,8 @@ pub struct Fleet {
     pub name: &'static str,
     /// Whether the top-level targets delegate at all, and how often.
     pub delegations: usize,
+    /// A delta of one target: its counter, that of its base, and the patch.
+    pub delta: Option<(u64, u64, Vec<u8>)>,
 }
 
 impl Default for Fleet {
@@ -126,8 +133,21 @@ impl Default for Fleet {
             ceilings: [10, 8],
             name: "team",
             delegations: 1,
+            delta: None,
         }
     }
+}
+
+/// Bytes of an image.
+pub const IMAGE: usize = 1000;
+
+/// The image of the target with this counter: every fourth block of 32 bytes is its own, the others are common to all.
+pub fn image(counter: u64) -> Vec<u8> {
+    let block =
+        |number: u64| sha256(&[number.to_be_bytes(), if number % 4 == 1 { counter } else { 0 }.to_be_bytes()].concat());
+    let mut image: Vec<u8> = (0..).flat_map(block).take(IMAGE).collect();
+    image[..8].copy_from_slice(&counter.to_be_bytes());
+    image
 }
 
 /// The files of one moment.
@@ -164,16 +184,21 @@ impl Fleet {
     }
 
     fn target(&self, counter: u64) -> Value {
-        let digest = sha256(&counter.to_be_bytes());
-        let raw = map(vec![(1, uint(0)), (2, uint(1000)), (3, bytes(&digest))]);
+        let digest = sha256(&image(counter));
+        let mut payloads = vec![map(vec![(1, uint(0)), (2, uint(IMAGE as u64)), (3, bytes(&digest))])];
+        if let Some((_, base, patch)) = self.delta.as_ref().filter(|(of, ..)| *of == counter) {
+            let base = array([uint(IMAGE as u64), bytes(&sha256(&image(*base)))]);
+            let own = [(1, uint(2)), (2, uint(patch.len() as u64)), (3, bytes(&sha256(patch))), (4, base)];
+            payloads.insert(0, map([&own[..], &[(5, uint(24 * 1024)), (6, uint(12))]].concat()));
+        }
         map(vec![
             (1, text("product")),
             (2, text("main")),
             (3, array([text("board")])),
             (4, array([uint(1), uint(counter & 0xffff), uint(0)])),
             (5, uint(counter)),
-            (7, array([uint(1000), bytes(&digest)])),
-            (8, array([raw])),
+            (7, array([uint(IMAGE as u64), bytes(&digest)])),
+            (8, array(payloads)),
         ])
     }
 

@@ -2,13 +2,16 @@
 
 pub mod agree;
 pub mod decode;
+pub mod flash;
 pub mod fleet;
+pub mod jobs;
+pub mod journal;
 pub mod mutate;
 pub mod script;
 pub mod seeds;
 pub mod slow;
+pub mod text;
 pub mod tree;
+pub mod tuf;
 
-/// The signer's delta encoder, without the rest of the signer: its command line would bring a hundred crates along.
-#[path = "../../signer/src/delta/mod.rs"]
-pub mod delta;
+pub use sealift_signer::delta;

@@ -17,8 +17,21 @@ use crate::{
 /// Version of cargo-fuzz that is installed when there is none.
 const CARGO_FUZZ: &str = "0.13.2";
 
-/// Longest input in bytes: a few envelopes, or a small image and its patch.
-const MAX_LEN: &str = "8192";
+/// Longest input in bytes, by target: what is longer than the format allows is refused by one comparison, and fuzzing with it
+/// costs time.
+fn max_len(target: &str) -> u32 {
+    match target {
+        "trust_machine" => 256,
+        "journal_resume" => 512,
+        "metadata" | "envelope" | "report" | "job_document" | "mqtt" => 4096,
+        // A few envelopes, or a small image and its patch, or a repository.
+        _ => 8192,
+    }
+}
+
+/// AddressSanitizer while it searches: allocations are still checked, but where each came from isn't written down, which
+/// would take as long as the code under test. A crash is reproduced with all of it.
+const QUICK: &str = "malloc_context_size=0:detect_stack_use_after_return=0:quarantine_size_mb=8";
 
 /// Seconds after which one input counts as hanging.
 const TIMEOUT: &str = "10";
@@ -51,6 +64,8 @@ struct Outcome {
     edges: u64,
     corpus: u64,
     seconds: f64,
+    /// Of processor time, where it can be told: the rest is time that others had the core for.
+    cpu: Option<f64>,
     crashes: Vec<PathBuf>,
     note: String,
 }
@@ -73,7 +88,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let [target] = chosen[..] else {
             return Err(Error::Missing { what: "the target".into(), remedy: "name the one to reproduce with".into() });
         };
-        let good = process::shown(fuzzer.command("run", target).arg(input))?;
+        let path =
+            std::path::absolute(input).map_err(|source| Error::File { act: "find", path: input.clone(), source })?;
+        let good = process::shown(fuzzer.command("run").arg(target).arg(path))?;
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let mut outcomes = Vec::new();
@@ -87,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// The targets by name, each with the first sentence of its file.
-fn targets() -> Result<BTreeMap<String, String>> {
+pub(crate) fn targets() -> Result<BTreeMap<String, String>> {
     let folder = project::root().join("fuzz/fuzz_targets");
     let failed = |source| Error::File { act: "list", path: folder.clone(), source };
     let mut all = BTreeMap::new();
@@ -104,16 +121,21 @@ fn targets() -> Result<BTreeMap<String, String>> {
 }
 
 /// The tools that fuzz.
-struct Fuzzer {
+pub(crate) struct Fuzzer {
     path: std::ffi::OsString,
 }
 
 impl Fuzzer {
+    /// The tools as they are, if they are all there.
+    pub(crate) fn present() -> Option<Fuzzer> {
+        let tools = project::target().join("tools");
+        let has_fuzz = process::which("cargo-fuzz").is_some() || tools.join("bin/cargo-fuzz").is_file();
+        if has_nightly() && has_fuzz { Fuzzer::with(&tools).ok() } else { None }
+    }
+
     /// A nightly compiler and cargo-fuzz, installed when they are missing.
     fn find() -> Result<Fuzzer> {
-        let mut probe = process::without_cargo(Path::new("rustup"));
-        let nightly = process::output(probe.args(["run", "nightly", "rustc", "--version"]));
-        if !nightly.is_ok_and(|done| done.status.success()) {
+        if !has_nightly() {
             println!("installing a nightly compiler with rustup: sanitizers and coverage need it");
             let mut install = process::without_cargo(Path::new("rustup"));
             process::succeed(install.args(["toolchain", "install", "nightly", "--profile", "minimal"])).map_err(
@@ -133,15 +155,21 @@ impl Fuzzer {
             // The intermediate files only cost disk.
             let _ = fs::remove_dir_all(tools.join("build"));
         }
+        Fuzzer::with(&tools)
+    }
+
+    fn with(tools: &Path) -> Result<Fuzzer> {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&inherited)))
             .map_err(|why| Error::Missing { what: "a usable PATH".into(), remedy: why.to_string() })?;
         Ok(Fuzzer { path })
     }
 
-    fn command(&self, act: &str, target: &str) -> Command {
+    /// In `fuzz/`, whose configuration says which crates are watched for coverage.
+    pub(crate) fn command(&self, act: &str) -> Command {
         let mut command = process::without_cargo(Path::new("rustup"));
-        command.args(["run", "nightly", "cargo", "fuzz", act, target]).env("PATH", &self.path);
+        command.args(["run", "nightly", "cargo", "fuzz", act]).env("PATH", &self.path);
+        command.current_dir(project::root().join("fuzz"));
         command
     }
 
@@ -153,23 +181,23 @@ impl Fuzzer {
             fs::create_dir_all(folder).map_err(|source| Error::File { act: "create", path: folder.clone(), source })?;
         }
         let before = files(&artifacts);
-        if !process::shown(&mut self.command("build", target))? {
+        if !process::shown(self.command("build").arg(target))? {
             return Ok(Outcome { note: "does not build".into(), ..Outcome::default() });
         }
-        let mut run = self.command("run", target);
-        run.arg(&corpus);
+        let mut run = self.command("run");
+        run.arg(target).arg(&corpus).env("ASAN_OPTIONS", QUICK);
         if seeds.is_dir() {
             run.arg(&seeds);
         }
         let seconds = (minutes * 60.0).max(1.0) as u64;
         run.arg("--").arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
-        run.arg(format!("-max_len={MAX_LEN}")).arg(format!("-timeout={TIMEOUT}"));
+        run.arg(format!("-max_len={}", max_len(target))).arg(format!("-timeout={TIMEOUT}"));
         let dictionary = dictionary(target);
         if dictionary.is_file() {
             run.arg(format!("-dict={}", dictionary.display()));
         }
         println!("{}", process::line(&run));
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), cpu_seconds());
         let program = "cargo fuzz".to_owned();
         let started = run.stdout(Stdio::inherit()).stderr(Stdio::piped()).spawn();
         let mut child = started.map_err(|source| Error::Start { program: program.clone(), source })?;
@@ -184,11 +212,12 @@ impl Fuzzer {
         }
         let status = child.wait().map_err(|source| Error::Start { program, source })?;
         outcome.seconds = begun.elapsed().as_secs_f64();
+        outcome.cpu = cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
         outcome.crashes = files(&artifacts).into_iter().filter(|file| !before.contains(file)).collect();
         for crash in outcome.crashes.clone() {
             println!("minimising {}", crash.display());
             // The crash is kept as it is whatever becomes of this.
-            let _ = process::shown(self.command("tmin", target).args(["--runs", "2000"]).arg(&crash));
+            let _ = process::shown(self.command("tmin").arg(target).args(["--runs", "2000"]).arg(&crash));
         }
         if !status.success() && outcome.crashes.is_empty() {
             outcome.note = format!("ended with {status}");
@@ -201,17 +230,44 @@ fn unpiped() -> Error {
     Error::Missing { what: "the output of cargo fuzz".into(), remedy: "try again".into() }
 }
 
+/// Processor time of all programs that were started here and have ended, in seconds; Linux tells.
+fn cpu_seconds() -> Option<f64> {
+    // Fields 16 and 17 of proc(5): in hundredths of a second, whatever the kernel's own clock.
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    Some((ticks(13)? + ticks(14)?) / 100.0)
+}
+
+/// Whether rustup has a nightly compiler.
+pub(crate) fn has_nightly() -> bool {
+    let mut probe = process::without_cargo(Path::new("rustup"));
+    process::output(probe.args(["run", "nightly", "rustc", "--version"])).is_ok_and(|done| done.status.success())
+}
+
+/// Whether line coverage could be drawn, with what rustup calls llvm-tools.
+fn has_llvm_tools() -> bool {
+    let mut probe = process::without_cargo(Path::new("rustup"));
+    let sysroot = process::succeed(probe.args(["run", "nightly", "rustc", "--print", "sysroot"])).unwrap_or_default();
+    let hosts = fs::read_dir(Path::new(sysroot.trim()).join("lib/rustlib"));
+    hosts.into_iter().flatten().flatten().any(|host| host.path().join("bin/llvm-cov").is_file())
+}
+
 /// The dictionary for a target's input.
 fn dictionary(target: &str) -> PathBuf {
     let name = match target {
         "trust_machine" => "script",
+        "journal_resume" => "journal",
+        "job_document" | "tuf_json" => "json",
+        "project_file" => "toml",
+        "mqtt" => "mqtt",
         _ if target.starts_with("delta") || target.starts_with("zstd") => "delta",
         _ => "cbor",
     };
     project::root().join("fuzz/dictionaries").join(format!("{name}.dict"))
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
@@ -235,24 +291,31 @@ impl Outcome {
 
 fn print(outcomes: &[(&String, Outcome)]) {
     println!(
-        "\n{:<20}{:>14}{:>10}{:>8}{:>8}{:>9}  found",
-        "target", "executions", "a second", "edges", "corpus", "seconds"
+        "\n{:<20}{:>14}{:>10}{:>14}{:>8}{:>8}{:>9}  found",
+        "target", "executions", "a second", "a CPU second", "edges", "corpus", "seconds"
     );
     for (target, outcome) in outcomes {
         let rate = outcome.executions as f64 / outcome.seconds.max(1.0);
+        let cpu = outcome.cpu.filter(|seconds| *seconds > 0.0);
+        let cpu = cpu.map_or("?".into(), |seconds| format!("{:.0}", outcome.executions as f64 / seconds));
         let found = match (outcome.crashes.len(), outcome.note.as_str()) {
             (0, "") => "nothing".to_owned(),
             (0, note) => note.to_owned(),
             (count, _) => format!("{count} in fuzz/artifacts/{target}"),
         };
         println!(
-            "{target:<20}{:>14}{rate:>10.0}{:>8}{:>8}{:>9.0}  {found}",
+            "{target:<20}{:>14}{rate:>10.0}{cpu:>14}{:>8}{:>8}{:>9.0}  {found}",
             outcome.executions, outcome.edges, outcome.corpus, outcome.seconds
         );
     }
     let total: u64 = outcomes.iter().map(|(_, outcome)| outcome.executions).sum();
     println!("{:<20}{total:>14}", "total");
-    println!("edges are libFuzzer's own count of the code it instruments (the oracles included)");
+    println!("edges are libFuzzer's own count of the code that is fuzzed; what judges it is not counted");
+    if has_llvm_tools() {
+        println!("lines: in fuzz/, `cargo +nightly fuzz coverage TARGET` and llvm-cov over what it writes");
+    } else {
+        println!("lines are NOT counted: llvm-tools are missing (rustup component add llvm-tools --toolchain nightly)");
+    }
 }
 
 #[cfg(test)]
@@ -272,11 +335,16 @@ mod tests {
     #[test]
     fn every_target_says_what_it_does_and_is_known_to_cargo_fuzz() {
         let manifest = project::read_text(&project::root().join("fuzz/Cargo.toml")).unwrap();
+        let readme = project::read_text(&project::root().join("fuzz/README.md")).unwrap();
         let all = targets().unwrap();
-        assert!(all.len() >= 9, "{all:?}");
+        assert!(all.len() >= 14, "{all:?}");
         for (name, what) in all {
             assert!(what.len() > 20, "{name}: {what}");
             assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in fuzz/Cargo.toml");
+            assert!(dictionary(&name).is_file(), "{name} has no dictionary");
+            let seeds = project::root().join("fuzz/seeds").join(&name);
+            assert!(!files(&seeds).is_empty(), "{name} has no seed");
+            assert!(readme.contains(&format!("| `{name}` |")), "{name} is not in fuzz/README.md");
         }
     }
 }

@@ -66,7 +66,7 @@ struct Root {
 }
 
 /// Which distinct keys signed, if they reach the threshold.
-fn signers(file: &File, keys: &RoleKeys) -> Option<BTreeSet<Hash>> {
+pub fn signers(file: &File, keys: &RoleKeys) -> Option<BTreeSet<Hash>> {
     let message = sig_structure(&file.payload);
     let mut counted = BTreeSet::new();
     for key in &keys.keys {

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test, each counted for what really ran.
 
 mod checks;
+mod fuzzing;
 mod setup;
 mod suites;
 mod tally;
@@ -51,6 +52,7 @@ const CHECKS: &[Check] = &[
     Check { name: "tests", what: "unit and integration tests", run: suites::tests },
     Check { name: "aws", what: "the AWS adapters against the emulator moto", run: suites::aws },
     Check { name: "key_sources", what: "keys in KMS (emulator) and on tokens (SoftHSM)", run: suites::key_sources },
+    Check { name: "fuzz", what: "every fuzz target on its named seeds", run: fuzzing::fuzz },
     Check { name: "doctests", what: "examples in the documentation", run: suites::doctests },
 ];
 
