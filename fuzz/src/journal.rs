@@ -414,67 +414,77 @@ impl Device {
         }
     }
 
+    /// Installs as a device does: from the hint that is kept, and when that comes to nothing, from the beginning.
     fn install(&mut self, which: u8, piece: usize, breaks: usize) {
-        let root = &KIT.root;
-        let mut session = session(root);
-        session.supply_bundle(&KIT.bundle, |_| Ok(())).expect("an honest bundle");
-        let approved = session.select(&KIT.digest, &DEVICE).expect("an honest target");
-        let listed: Vec<_> = approved.target().payloads.iter().collect();
-        let (choice, payload) = if which & 1 == 0 {
-            (Choice::Delta(listed[0]), KIT.patch.clone())
-        } else {
-            (Choice::Full(listed[1]), image(NEW))
-        };
-        let Ok(slot) = self.store.control().prepare() else {
-            self.acted();
-            return;
-        };
+        let slot = self.store.control().prepare();
         self.acted();
+        let Ok(slot) = slot else { return };
         let mut buffer = [0; SLOT_RECORD_MAX];
         let hint = self.store.records().read(RecordId::Resume, &mut buffer);
         let hint = hint.ok().flatten().filter(|_| which & 2 == 0).map(<[u8]>::to_vec);
-        let (ours, other) = if slot == Slot::A { (0, 1) } else { (1, 0) };
-        let (flash, base) = (self.slots[ours].clone(), self.slots[other].clone());
-        let good_base = base.content(IMAGE) == image(OLD);
-        let decoder = Box::new(Decoder24K::new());
-        let mut decoder = decoder;
-        let begun =
-            Install::<_, _, _, 64>::begin(approved, &choice, slot, flash, Some(base), &mut *decoder, hint.as_deref());
-        let honest = hint.is_none() && breaks == 0 && (good_base || which & 1 == 1);
-        let outcome = begun.and_then(|mut install| {
-            let mut pushed = 0;
-            loop {
-                let from = install.next_offset() as usize;
-                assert!(from <= payload.len(), "wants byte {from} of {}", payload.len());
-                match install.push(&payload[from..payload.len().min(from + piece)])? {
-                    Next::Done => break,
-                    Next::More | Next::Seek(_) => {}
-                }
-                pushed += piece;
-                assert!(pushed <= 8 * (payload.len() + piece) + 4096, "it never comes to its end");
-                if breaks != 0 && pushed >= breaks {
-                    let mut record = [0; HINT_RECORD_MAX];
-                    if let Some(length) = install.hint(&mut record)? {
-                        self.store.records().replace(RecordId::Resume, &record[..length])?;
-                    }
-                    return Ok(None);
-                }
-                if from == payload.len() {
-                    break;
-                }
-            }
-            install.finish().map(Some)
-        });
-        match outcome {
-            Ok(Some(verified)) => {
-                assert!(self.slots[ours].content(IMAGE) == image(NEW), "verified, and not the image");
-                self.tally.installed += 1;
-                let _ = self.store.control().activate(verified, &mut buffer);
-            }
-            Ok(None) => {}
-            Err(error) => assert!(!honest || !self.power.is_on(), "an honest installation ends with {error:?}"),
+        let mut outcome = self.attempt(slot, which, piece, breaks, hint.as_deref());
+        if hint.is_some() && outcome.is_err() {
+            outcome = self.attempt(slot, which, piece, breaks, None);
         }
+        let other = &self.slots[usize::from(slot == Slot::A)];
+        let honest = breaks == 0 && (which & 1 == 1 || other.content(IMAGE) == image(OLD));
+        if let Err(error) = outcome {
+            assert!(!honest || !self.power.is_on(), "an honest installation ends with {error:?}");
+        }
+    }
+
+    /// One attempt; `breaks`: bytes after which the link does, or 0.
+    fn attempt(
+        &mut self,
+        slot: Slot,
+        which: u8,
+        piece: usize,
+        breaks: usize,
+        hint: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let mut session = session(&KIT.root);
+        session.supply_bundle(&KIT.bundle, |_| Ok(())).expect("an honest bundle");
+        let approved = session.select(&KIT.digest, &DEVICE).expect("an honest target");
+        let listed: Vec<_> = approved.target().payloads.iter().collect();
+        let image = image(NEW);
+        let (choice, payload) =
+            if which & 1 == 0 { (Choice::Delta(listed[0]), &KIT.patch) } else { (Choice::Full(listed[1]), &image) };
+        let ours = usize::from(slot == Slot::B);
+        let (flash, base) = (self.slots[ours].clone(), self.slots[1 - ours].clone());
+        let mut decoder = Box::new(Decoder24K::new());
+        let mut install =
+            Install::<_, _, _, 64>::begin(approved, &choice, slot, flash, Some(base), &mut *decoder, hint)?;
+        let mut pushed = 0;
+        loop {
+            let from = install.next_offset() as usize;
+            assert!(from <= payload.len(), "wants byte {from} of {}", payload.len());
+            match install.push(&payload[from..payload.len().min(from + piece)])? {
+                Next::Done => break,
+                Next::More | Next::Seek(_) => {}
+            }
+            pushed += piece;
+            assert!(pushed <= 8 * (payload.len() + piece) + 4096, "it never comes to its end");
+            if breaks != 0 && pushed >= breaks {
+                let mut record = [0; HINT_RECORD_MAX];
+                if let Some(length) = install.hint(&mut record)? {
+                    let done = self.store.records().replace(RecordId::Resume, &record[..length]);
+                    self.acted();
+                    done?;
+                }
+                return Ok(());
+            }
+            if from == payload.len() {
+                break;
+            }
+        }
+        let verified = install.finish()?;
+        assert!(self.slots[ours].content(IMAGE) == image, "verified, and not the image");
+        self.tally.installed += 1;
+        let activated = self.store.control().activate(verified, &mut [0; SLOT_RECORD_MAX]);
         self.acted();
+        // What can't be recorded, or is no step from the state that was planted, is not an installation's fault.
+        let _ = activated;
+        Ok(())
     }
 }
 
