@@ -129,7 +129,7 @@ impl World {
                 self.deliver(which, left_out, order, tally);
             }
             4 => {
-                let known = script.next() % 4 != 0;
+                let known = !script.next().is_multiple_of(4);
                 let at = script.number();
                 self.time = if known { Time::AtLeast(at) } else { Time::Unknown };
                 self.slow.clock = known.then_some(at);

@@ -39,7 +39,8 @@ const TIMEOUT: &str = "10";
 /// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask fuzz                          every target for a minute\n  \
-    cargo xtask fuzz metadata --minutes 30\n  cargo xtask fuzz trust_machine --reproduce fuzz/artifacts/trust_machine/crash-1234\n\n\
+    cargo xtask fuzz metadata --minutes 30\n  cargo xtask fuzz --seeds                  the named seeds alone, with AddressSanitizer\n  \
+    cargo xtask fuzz trust_machine --reproduce fuzz/artifacts/trust_machine/crash-1234\n\n\
     It needs a nightly compiler (installed through rustup when missing) and cargo-fuzz (built under target/tools). What is found \
     stays: fuzz/corpus/TARGET grows, fuzz/artifacts/TARGET holds crashes.\n\
     Exit code: 0 when nothing crashed, 1 otherwise.")]
@@ -49,6 +50,9 @@ pub(crate) struct Options {
     /// Minutes for each target
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
+    /// Run the targets on their named seeds alone
+    #[arg(long, conflicts_with_all = ["minutes", "reproduce"])]
+    seeds: bool,
     /// Run one target on this input alone, and show what happens
     #[arg(long, value_name = "FILE")]
     reproduce: Option<PathBuf>,
@@ -83,7 +87,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let chosen: Vec<&String> =
         all.keys().filter(|name| options.targets.is_empty() || options.targets.contains(name)).collect();
-    let fuzzer = Fuzzer::find()?;
+    let needs = needs()?;
+    let fuzzer = Fuzzer::find(chosen.iter().all(|name| needs.get(*name).is_some_and(Vec::is_empty)))?;
     if let Some(input) = &options.reproduce {
         let [target] = chosen[..] else {
             return Err(Error::Missing { what: "the target".into(), remedy: "name the one to reproduce with".into() });
@@ -95,8 +100,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let mut outcomes = Vec::new();
     for target in chosen {
-        println!("\n== {target}: {} ({} minutes)", all[target], options.minutes);
-        outcomes.push((target, fuzzer.fuzz(target, options.minutes)?));
+        let span = if options.seeds { "its seeds".into() } else { format!("{} minutes", options.minutes) };
+        println!("\n== {target}: {} ({span})", all[target]);
+        outcomes.push((target, fuzzer.fuzz(target, (!options.seeds).then_some(options.minutes))?));
     }
     print(&outcomes);
     let good = outcomes.iter().all(|(_, outcome)| outcome.crashes.is_empty() && outcome.note.is_empty());
@@ -120,21 +126,36 @@ pub(crate) fn targets() -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
+/// Features of the fuzz crate that each target needs. Those without any are built without the half of the crates that only
+/// servers and signers use.
+fn needs() -> Result<BTreeMap<String, Vec<String>>> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Bin {
+        name: String,
+        #[serde(default)]
+        required_features: Vec<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        bin: Vec<Bin>,
+    }
+    let path = project::root().join("fuzz/Cargo.toml");
+    let manifest: Manifest =
+        toml::from_str(&project::read_text(&path)?).map_err(|why| Error::Content { path, what: why.to_string() })?;
+    Ok(manifest.bin.into_iter().map(|bin| (bin.name, bin.required_features)).collect())
+}
+
 /// The tools that fuzz.
-pub(crate) struct Fuzzer {
+struct Fuzzer {
     path: std::ffi::OsString,
+    /// Only targets that need no feature.
+    narrow: bool,
 }
 
 impl Fuzzer {
-    /// The tools as they are, if they are all there.
-    pub(crate) fn present() -> Option<Fuzzer> {
-        let tools = project::target().join("tools");
-        let has_fuzz = process::which("cargo-fuzz").is_some() || tools.join("bin/cargo-fuzz").is_file();
-        if has_nightly() && has_fuzz { Fuzzer::with(&tools).ok() } else { None }
-    }
-
     /// A nightly compiler and cargo-fuzz, installed when they are missing.
-    fn find() -> Result<Fuzzer> {
+    fn find(narrow: bool) -> Result<Fuzzer> {
         if !has_nightly() {
             println!("installing a nightly compiler with rustup: sanitizers and coverage need it");
             let mut install = process::without_cargo(Path::new("rustup"));
@@ -149,32 +170,33 @@ impl Fuzzer {
         if process::which("cargo-fuzz").is_none() && !tools.join("bin/cargo-fuzz").is_file() {
             println!("building cargo-fuzz {CARGO_FUZZ} under {} (about a minute)", tools.display());
             let mut install = process::cargo();
-            install.args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ, "--root"]).arg(&tools);
+            // Without optimisation, which it has no use for: half of the time.
+            install.args(["install", "cargo-fuzz", "--locked", "--debug", "--version", CARGO_FUZZ]);
+            install.args(["--config", "profile.dev.debug=false", "--root"]).arg(&tools);
             install.arg("--target-dir").arg(tools.join("build"));
             process::succeed(&mut install)?;
             // The intermediate files only cost disk.
             let _ = fs::remove_dir_all(tools.join("build"));
         }
-        Fuzzer::with(&tools)
-    }
-
-    fn with(tools: &Path) -> Result<Fuzzer> {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&inherited)))
             .map_err(|why| Error::Missing { what: "a usable PATH".into(), remedy: why.to_string() })?;
-        Ok(Fuzzer { path })
+        Ok(Fuzzer { path, narrow })
     }
 
     /// In `fuzz/`, whose configuration says which crates are watched for coverage.
-    pub(crate) fn command(&self, act: &str) -> Command {
+    fn command(&self, act: &str) -> Command {
         let mut command = process::without_cargo(Path::new("rustup"));
         command.args(["run", "nightly", "cargo", "fuzz", act]).env("PATH", &self.path);
+        if self.narrow {
+            command.arg("--no-default-features");
+        }
         command.current_dir(project::root().join("fuzz"));
         command
     }
 
-    /// Runs one target for some minutes.
-    fn fuzz(&self, target: &str, minutes: f64) -> Result<Outcome> {
+    /// Runs one target for some minutes, or on its seeds alone.
+    fn fuzz(&self, target: &str, minutes: Option<f64>) -> Result<Outcome> {
         let [corpus, seeds, artifacts] =
             ["corpus", "seeds", "artifacts"].map(|folder| project::root().join("fuzz").join(folder).join(target));
         for folder in [&corpus, &artifacts] {
@@ -185,12 +207,16 @@ impl Fuzzer {
             return Ok(Outcome { note: "does not build".into(), ..Outcome::default() });
         }
         let mut run = self.command("run");
-        run.arg(target).arg(&corpus).env("ASAN_OPTIONS", QUICK);
-        if seeds.is_dir() {
-            run.arg(&seeds);
+        run.arg(target);
+        match minutes {
+            Some(minutes) => {
+                let seconds = (minutes * 60.0).max(1.0) as u64;
+                run.args([&corpus, &seeds]).env("ASAN_OPTIONS", QUICK).arg("--");
+                run.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
+            }
+            // A folder is something to mutate: no run is for what is there alone.
+            None => drop(run.args([&seeds]).args(["--", "-runs=0", "-print_final_stats=1"])),
         }
-        let seconds = (minutes * 60.0).max(1.0) as u64;
-        run.arg("--").arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
         run.arg(format!("-max_len={}", max_len(target))).arg(format!("-timeout={TIMEOUT}"));
         let dictionary = dictionary(target);
         if dictionary.is_file() {
@@ -206,7 +232,7 @@ impl Fuzzer {
             let line = String::from_utf8_lossy(line.unwrap_or_default().as_bytes()).into_owned();
             outcome.read(&line);
             // libFuzzer reports every new input: too much to show, too much to hide when something breaks.
-            if !line.contains("\tNEW ") && !line.contains("\tREDUCE ") {
+            if !["\tNEW ", "\tREDUCE ", "\tNEW_FUNC"].iter().any(|each| line.contains(each)) {
                 println!("{line}");
             }
         }
@@ -240,7 +266,7 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Whether rustup has a nightly compiler.
-pub(crate) fn has_nightly() -> bool {
+fn has_nightly() -> bool {
     let mut probe = process::without_cargo(Path::new("rustup"));
     process::output(probe.args(["run", "nightly", "rustc", "--version"])).is_ok_and(|done| done.status.success())
 }
@@ -332,15 +358,25 @@ mod tests {
         assert_eq!((outcome.executions, outcome.edges, outcome.corpus), (600_123, 1203, 311));
     }
 
+    /// What the five minutes of SECURITY.md are measured with.
+    #[test]
+    fn the_targets_of_what_devices_run_are_built_without_the_rest() {
+        let needs = needs().unwrap();
+        for name in ["metadata", "envelope", "trust_machine", "delta_apply"] {
+            assert!(needs[name].is_empty(), "{name}");
+        }
+        assert_eq!(needs["journal_resume"], ["host"]);
+    }
+
     #[test]
     fn every_target_says_what_it_does_and_is_known_to_cargo_fuzz() {
-        let manifest = project::read_text(&project::root().join("fuzz/Cargo.toml")).unwrap();
+        let needs = needs().unwrap();
         let readme = project::read_text(&project::root().join("fuzz/README.md")).unwrap();
         let all = targets().unwrap();
         assert!(all.len() >= 14, "{all:?}");
         for (name, what) in all {
             assert!(what.len() > 20, "{name}: {what}");
-            assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in fuzz/Cargo.toml");
+            assert!(needs.contains_key(&name), "{name} is not in fuzz/Cargo.toml");
             assert!(dictionary(&name).is_file(), "{name} has no dictionary");
             let seeds = project::root().join("fuzz/seeds").join(&name);
             assert!(!files(&seeds).is_empty(), "{name} has no seed");

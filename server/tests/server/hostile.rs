@@ -94,6 +94,28 @@ fn a_thing_never_reaches_another_things_routes() {
 }
 
 #[test]
+fn attack_73_groups_grant_a_thing_nothing() {
+    let (_home, server, _) = with_release();
+    let b = Device::enrol(&server, "dev-b", "canary");
+    // As many groups as somebody could wish for: the other thing's own, one of the other's name, one of a role's.
+    let mut arguments = vec!["devices", "token", "--product", "thermostat"];
+    arguments.extend(["canary", "dev-b", "admins", "things"].iter().flat_map(|group| ["--group", *group]));
+    let issued = server.ok(&arguments);
+    let key = KeyPair::generate().unwrap();
+    let body = enrolment(issued["token"].as_str().unwrap(), "dev-a", &key, &report_key("dev-a"));
+    let said = post_enrolment(&server, &body).json();
+    let certificate = said["certificate"].as_str().unwrap();
+    server.ok(&["rollout", "create", "--release", "1.0", "--group", "dev-b", "--name", "r"]);
+    for path in ["/things/dev-b/jobs", "/things/dev-b/jobs/$next", "/things/dev-b/jobs/sl-r-w1", "/things/admins/jobs"]
+    {
+        assert_eq!(status(&server, certificate, &key, path), Some(403), "{path}");
+    }
+    // A group says who gets a job and nothing else: this one gets it, and the thing of the group's name doesn't.
+    assert_eq!(status(&server, certificate, &key, "/things/dev-a/jobs/sl-r-w1"), Some(200));
+    assert_eq!(b.get("/things/dev-b/jobs/sl-r-w1").status, 404);
+}
+
+#[test]
 fn a_revoked_certificate_is_refused_on_a_connection_that_is_open_already() {
     let (_home, server, _) = with_release();
     let device = Device::enrol(&server, "dev-1", "canary");
