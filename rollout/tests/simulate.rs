@@ -97,3 +97,40 @@ fn a_million_devices_in_four_waves_over_fourteen_days_take_seconds() {
     assert!(story.updated > 900_000, "{}", story.updated);
     assert!(start.elapsed().as_secs() < 10);
 }
+
+#[test]
+fn a_fleet_is_learned_from_what_former_rollouts_saw_and_the_rest_is_left_as_given() {
+    use sealift_jobs::ExecutionStatus::{Canceled, Failed, Queued, Rejected, Succeeded, TimedOut};
+    use sealift_rollout::simulate::{Seen, learn};
+    let week = 7 * 24 * 3_600;
+    let told = |status, wait: Option<u64>, took| Seen {
+        status,
+        proven: true,
+        queued_at: 1_000,
+        started_at: wait.map(|wait| 1_000 + wait),
+        updated_at: 1_000 + wait.unwrap_or(0) + took,
+    };
+    let mut seen = vec![told(Succeeded, Some(10), 240); 70];
+    seen.extend([told(Succeeded, Some(7_200), 240); 10]);
+    seen.extend([Seen { proven: false, ..told(Succeeded, Some(10), 240) }; 10]);
+    seen.extend([told(Failed, Some(10), 60); 5]);
+    seen.extend([told(Rejected, Some(10), 60); 3]);
+    seen.extend([told(TimedOut, Some(10), 7_200); 2]);
+    seen.extend([told(Queued, None, 0); 25]);
+    seen.extend([told(Canceled, None, 0); 40]);
+    let given = Fleet { delta_share: 0.3, ..Fleet::default() };
+
+    let learned = learn(&seen, given.clone(), 1_000 + week).fleet;
+    assert_eq!((learned.failure_share, learned.rejection_share, learned.lost_share), (0.05, 0.03, 0.02));
+    assert_eq!((learned.unproven_share, learned.dead_share), (10.0 / 90.0, 0.2));
+    assert_eq!((learned.online_share, learned.offline_minutes), (0.9, 120.0));
+    assert!((3.9..=4.0).contains(&learned.install_minutes), "{}", learned.install_minutes);
+    assert_eq!((learned.delta_share, learned.bytes_per_second), (0.3, given.bytes_per_second));
+    learned.check().unwrap();
+
+    // Told an hour ago: not dead, only not there yet.
+    assert_eq!(learn(&seen, given.clone(), 1_000 + 3_600).fleet.dead_share, 0.0);
+    // Nothing seen, nothing learned; nobody ever prompt, and still a fleet that can be.
+    assert_eq!(learn(&[], given.clone(), 0).fleet, given);
+    learn(&[told(Succeeded, Some(7_200), 240)], given, 0).fleet.check().unwrap();
+}

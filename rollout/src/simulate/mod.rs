@@ -5,10 +5,12 @@
 
 mod chart;
 mod cost;
+mod history;
 mod model;
 mod run;
 
 pub use chart::chart;
 pub use cost::{Cost, Prices};
+pub use history::{Learned, Seen, learn};
 pub use model::{Fleet, ModelError};
 pub use run::{Event, Point, Simulation, WaveSummary, simulate};

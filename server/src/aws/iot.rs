@@ -87,13 +87,16 @@ impl IotJobs {
             let _ = details.insert(key, value.as_str());
         }
         let status = execution.status().and_then(|status| status.as_str().parse::<ExecutionStatus>().ok());
+        let seconds = |at: Option<&aws_sdk_iot::primitives::DateTime>| at.and_then(|at| u64::try_from(at.secs()).ok());
         Ok(status.map(|status| ExecutionView {
             thing: thing.clone(),
             job: job.clone(),
             number: u64::try_from(execution.execution_number().unwrap_or(1)).unwrap_or(1),
             status,
             details,
-            updated_at: execution.last_updated_at().map_or(0, |at| u64::try_from(at.secs()).unwrap_or(0)),
+            queued_at: seconds(execution.queued_at()).unwrap_or(0),
+            started_at: seconds(execution.started_at()),
+            updated_at: seconds(execution.last_updated_at()).unwrap_or(0),
         }))
     }
 }

@@ -143,6 +143,15 @@ pub struct DeviceStatus {
     pub reason: Option<String>,
     /// The step it is in.
     pub step: Option<String>,
+    /// When it was told, in seconds since the Unix epoch.
+    #[serde(default)]
+    pub queued_at: u64,
+    /// When it began.
+    #[serde(default)]
+    pub started_at: Option<u64>,
+    /// When it was last heard of.
+    #[serde(default)]
+    pub updated_at: u64,
 }
 
 impl DeviceStatus {
@@ -159,6 +168,9 @@ impl DeviceStatus {
             job: execution.job,
             execution: execution.number,
             status: execution.status,
+            queued_at: execution.queued_at,
+            started_at: execution.started_at,
+            updated_at: execution.updated_at,
         }
     }
 }

@@ -39,6 +39,8 @@ fn view(execution: Execution) -> ExecutionView {
         number: execution.number,
         status: execution.status,
         details: execution.details,
+        queued_at: execution.queued_at,
+        started_at: execution.started_at,
         updated_at: execution.updated_at,
     }
 }

@@ -84,7 +84,11 @@ pub struct ExecutionView {
     pub status: ExecutionStatus,
     /// What the device last said.
     pub details: StatusDetails,
-    /// When it last changed, in seconds since the Unix epoch.
+    /// When the thing was told, in seconds since the Unix epoch.
+    pub queued_at: u64,
+    /// When it began.
+    pub started_at: Option<u64>,
+    /// When it last changed.
     pub updated_at: u64,
 }
 

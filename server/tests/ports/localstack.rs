@@ -1,5 +1,5 @@
 //! LocalStack's core, for what moto's S3 can't show: atomic conditional writes, checksums that are checked, parts that are
-//! listed. It needs Python 3.13; without that its tests leave themselves out and say so.
+//! listed. It needs Python 3.12 or newer; without that its tests leave themselves out and say so.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -47,8 +47,13 @@ fn python() -> Option<&'static Path> {
             return Some(python);
         }
         eprintln!("installing {} from PyPI into {}", PACKAGES[0], venv.display());
-        let made = runs(Command::new("python3.13").args(["-m", "venv"]).arg(&venv))
-            && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES));
+        // A python3.13 of pyenv's runs when it is asked for; elsewhere the name means nothing, and python3 may be that new.
+        let made = ["python3.13", "python3"].iter().any(|name| {
+            let is_new = "import sys; sys.exit(sys.version_info < (3, 12))";
+            runs(Command::new(name).env("PYENV_VERSION", "3.13").args(["-c", is_new]))
+                && runs(Command::new(name).env("PYENV_VERSION", "3.13").args(["-m", "venv"]).arg(&venv))
+                && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))
+        });
         (made && ready()).then_some(python)
     });
     made.as_deref()
@@ -58,7 +63,9 @@ impl LocalStack {
     /// Starts it; says why not, where there is no way to.
     pub(crate) fn start() -> Option<Self> {
         let Some(python) = python() else {
-            println!("LEFT OUT: LocalStack can't be installed here (it needs python3.13 with venv, and PyPI)");
+            println!(
+                "LEFT OUT: LocalStack can't be installed here (it needs Python 3.12 or newer with venv, and PyPI)"
+            );
             return None;
         };
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

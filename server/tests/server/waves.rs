@@ -273,3 +273,37 @@ fn a_plan_can_be_looked_at_and_every_act_is_in_the_audit_log_once() {
     let (said, exit) = crate::process::json(&["audit", "verify", "--file", file.to_str().unwrap()]);
     assert_eq!(exit, 3, "{said}");
 }
+
+#[test]
+fn a_fleet_is_learned_from_its_rollouts_and_simulated() {
+    let fleet = Fleet::new();
+    let devices = fleet.devices("a", 3);
+    assert_eq!(fleet.server.json(&["rollout", "fleet"]).1, 2, "nothing to learn from yet");
+    fleet.start("[[wave]]\nname = \"all\"\ngroups = [\"a\"]\nabort = []\n");
+    fleet.end(&devices[0], "SUCCEEDED");
+    fleet.end(&devices[1], "FAILED");
+    fleet.end(&devices[2], "SUCCEEDED");
+    let learned = fleet.server.ok(&["rollout", "fleet"]);
+    assert_eq!(learned["fleet"]["devices"], 3, "{learned}");
+    assert_eq!(learned["fleet"]["groups"], json!({ "a": 3 }), "{learned}");
+    assert!((learned["fleet"]["failure-share"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-9, "{learned}");
+    // What it prints for people is what `simulate` reads.
+    let printed = crate::process::run(&["rollout", "fleet", "r", "--devices", "5000", "--state", fleet.server.state()]);
+    assert!(printed.status.success(), "{printed:?}");
+    assert!(String::from_utf8_lossy(&printed.stderr).contains("failure-share is from 3 execution(s)"), "{printed:?}");
+    let file = fleet.home.path().join("fleet.toml");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let plan = fleet.plan("[[wave]]\nname = \"all\"\npercent = 100\nabort = []\n");
+    let story = std::process::Command::new(env!("CARGO_BIN_EXE_sealift-server"))
+        .args(["rollout", "simulate", &plan, "--json", "--fleet"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let story: Value = serde_json::from_slice(&story.stdout).unwrap();
+    let wave = &story["waves"][0];
+    assert_eq!(wave["devices"], 5_000, "{story}");
+    assert!(
+        (1_300..=1_900).contains(&wave["failed"].as_u64().unwrap()),
+        "a third of them fails, some after a retry: {wave}"
+    );
+}

@@ -1,5 +1,6 @@
 //! `sealift-server rollout`.
 
+mod fleet;
 mod show;
 mod simulate;
 mod start;
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand};
 use super::venue::Venue;
 use super::{Failure, output};
 use crate::rollout::Overview;
+use fleet::FromHistory;
 use show::{Explain, Show, row};
 use simulate::Simulate;
 use start::{Create, Plan, Start};
@@ -45,6 +47,8 @@ pub(super) enum Rollout {
     History(Named),
     /// Tell in which wave a device is and which payload it would take, and why, or what keeps it out.
     Explain(Explain),
+    /// Learn the model of a fleet from former rollouts, for `rollout simulate --fleet`.
+    Fleet(FromHistory),
     /// Play a plan through against a modelled fleet, before any device is touched.
     Simulate(Simulate),
 }
@@ -119,6 +123,7 @@ impl Rollout {
             Self::Resume(named) | Self::History(named) => named.venue.json,
             Self::Approve(approve) => approve.venue.json,
             Self::Explain(explain) => explain.venue.json,
+            Self::Fleet(fleet) => fleet.venue.json,
             Self::Simulate(simulate) => simulate.json,
         }
     }
@@ -157,6 +162,7 @@ impl Rollout {
                 Ok(())
             }
             Self::Explain(explain) => explain.run().await,
+            Self::Fleet(fleet) => fleet.run().await,
             Self::Simulate(simulate) => simulate.run(),
         }
     }

@@ -17,6 +17,7 @@ Examples:
   sealift-server rollout simulate plan.toml --devices 100000
   sealift-server rollout simulate plan.toml --fleet fleet.toml --days 30 --chart rollout.svg
   sealift-server rollout simulate plan.toml --failure-share 0.08 --json
+  sealift-server rollout fleet --state ./state > fleet.toml     # the fleet as former rollouts saw it
 
 A fleet file sets what the flags don't; all of it may be left out (the values are the defaults):
   devices = 10000            dead-share = 0.02          bytes-per-second = 20000.0
