@@ -12,6 +12,8 @@ use core::hint::black_box;
 macro_rules! require {
     ($condition:expr, $error:expr) => {{
         let condition: bool = $condition;
+        #[cfg(sealift_fault_model)]
+        $crate::certain::fault::decides(condition);
         if !$crate::certain::branch(condition) {
             return Err($error);
         }
@@ -26,6 +28,8 @@ pub(crate) use require;
 macro_rules! pass {
     ($result:expr) => {{
         let result: Result<(), $crate::error::Error> = $result;
+        #[cfg(sealift_fault_model)]
+        $crate::certain::fault::decides(result.is_ok());
         if !$crate::certain::branch(result.is_ok()) {
             return Err(result.err().unwrap_or($crate::error::Error::WrongState));
         }
@@ -38,13 +42,19 @@ pub(crate) use pass;
 
 /// Whether a condition holds, where yes is the dangerous answer: one wrong turn makes it no.
 #[inline(always)]
+#[cfg_attr(sealift_fault_model, track_caller)]
 pub(crate) fn surely(condition: bool) -> bool {
+    #[cfg(sealift_fault_model)]
+    fault::decides(condition);
     branch(condition) & !branch(!condition)
 }
 
 /// Whether a condition holds, where no is the dangerous answer: one wrong turn makes it yes.
 #[inline(always)]
+#[cfg_attr(sealift_fault_model, track_caller)]
 pub(crate) fn possibly(condition: bool) -> bool {
+    #[cfg(sealift_fault_model)]
+    fault::decides(!condition);
     branch(condition) | !branch(!condition)
 }
 
@@ -60,10 +70,16 @@ pub(crate) fn branch(condition: bool) -> bool {
 /// The fault model's switch.
 #[cfg(sealift_fault_model)]
 pub mod fault {
+    extern crate std;
+
+    use core::panic::Location;
     use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::collections::BTreeSet;
+    use std::sync::{Mutex, PoisonError};
 
     static PASSED: AtomicUsize = AtomicUsize::new(0);
     static NEGATED: AtomicUsize = AtomicUsize::new(usize::MAX);
+    static REFUSED: Mutex<BTreeSet<(&str, u32)>> = Mutex::new(BTreeSet::new());
 
     /// Starts to count anew; the branch of this number will be negated, once.
     pub fn negate(number: usize) {
@@ -74,6 +90,20 @@ pub mod fault {
     /// Branches passed since.
     pub fn passed() -> usize {
         PASSED.load(Relaxed)
+    }
+
+    /// Guarded places, by file and line, that something was brought to which they have to refuse.
+    pub fn refusals() -> BTreeSet<(&'static str, u32)> {
+        REFUSED.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A guarded place decides; `allows` is its answer without any fault.
+    #[track_caller]
+    pub(crate) fn decides(allows: bool) {
+        if !allows {
+            let place = Location::caller();
+            REFUSED.lock().unwrap_or_else(PoisonError::into_inner).insert((place.file(), place.line()));
+        }
     }
 
     pub(super) fn is_now() -> bool {

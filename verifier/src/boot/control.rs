@@ -5,6 +5,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use super::check::{check_slot, read_record};
 use super::ports::{RecordId, Records, SecurityCounter};
 use super::state::{DeviceState, STATE_RECORD_MAX, Trial};
+use crate::certain::{require, surely};
 use crate::error::Error;
 use crate::image::{Slot, Slots, VerifiedImage};
 use crate::session::Identity;
@@ -31,6 +32,28 @@ pub struct Booted {
     pub state: DeviceState,
     /// Whether every write that fell due was done. If not, the next boot tries again.
     pub recorded: bool,
+}
+
+const fn bit(slot: Slot) -> u8 {
+    1 << slot as u8
+}
+
+/// [`check_slot`], whose yes is also noted.
+#[inline(never)]
+fn check_and_note<F: ReadNorFlash>(
+    records: &mut impl Records,
+    slots: &mut Slots<F>,
+    slot: Slot,
+    identity: &Identity<'_>,
+    counter: u64,
+    scratch: &mut [u8],
+    passed: &mut u8,
+) -> Result<BootTarget, Error> {
+    let found = check_slot(records, slots, slot, identity, counter, scratch);
+    if surely(found.is_ok()) {
+        *passed |= bit(slot);
+    }
+    found
 }
 
 impl<R: Records, C: SecurityCounter> BootControl<R, C> {
@@ -84,8 +107,10 @@ impl<R: Records, C: SecurityCounter> BootControl<R, C> {
         // Completes a raise that a cut interrupted, before anything runs. If the storage won't take it, the state's own
         // number goes on to bind.
         let mut recorded = raised >= floor || self.counter.raise(floor).is_ok();
+        // Which slots checked, noted apart from the answers: what the plan runs is held to it below.
+        let mut passed = 0;
         let records = &mut self.records;
-        let mut check = |slot| check_slot(records, slots, slot, identity, floor, scratch);
+        let mut check = |slot| check_and_note(records, slots, slot, identity, floor, scratch, &mut passed);
         let state = match known {
             Some(state) => state,
             None => DeviceState::recovered(floor, &mut check)?,
@@ -97,9 +122,11 @@ impl<R: Records, C: SecurityCounter> BootControl<R, C> {
                 // A trial that isn't recorded would be tried for ever: run what is known to be well.
                 let untried = DeviceState { trial: Trial::None, ..state };
                 let records = &mut self.records;
-                plan = untried.boot(|slot| check_slot(records, slots, slot, identity, floor, scratch))?;
+                plan =
+                    untried.boot(|slot| check_and_note(records, slots, slot, identity, floor, scratch, &mut passed))?;
             }
         }
+        require!(passed & bit(plan.run) != 0, Error::NothingBootable);
         Ok(Booted { slot: plan.run, target: plan.target, trial: plan.trial, state: plan.state, recorded })
     }
 

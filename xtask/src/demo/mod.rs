@@ -150,9 +150,11 @@ fn trial_by_qemu(stage: &Stage, world: &World) -> Result<Option<String>> {
         return Ok(None);
     }
     stage.say("Trial boots run the new firmware in QEMU (selftest.sh); its self-test decides by its exit code.");
-    let script = "#!/bin/sh\n# The device's slot as the flash of an mps2-an385 board; the firmware's verdict is the exit code.\n\
+    let script = "#!/bin/sh\n# The device's slot on an mps2-an385 board, where a bootloader would have copied it to, and its vector table where the\n\
+        # core looks for it; the firmware's verdict is the exit code.\n\
+        image=\"file=$SEALIFT_SLOT_PATH,force-raw=on\"\n\
         exec qemu-system-arm -M mps2-an385 -cpu cortex-m3 -icount shift=0 -nographic -monitor none -serial null \\\n  \
-        -semihosting-config enable=on,target=native -kernel \"$SEALIFT_SLOT_PATH\"\n";
+        -semihosting-config enable=on,target=native -device loader,$image,addr=0 -device loader,$image,addr=0x100000\n";
     project::write(&world.path("selftest.sh"), script.as_bytes())?;
     Ok(Some("sh selftest.sh".into()))
 }

@@ -2,9 +2,10 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use super::{Boots, RISCV32};
+use super::Boots;
 use crate::{
     error::{Error, Result},
+    metal::Board,
     process,
 };
 
@@ -14,20 +15,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an image that should hang is watched.
 const HANG: Duration = Duration::from_secs(3);
 
-/// Boots an image on the an385 or the RISC-V machine and tells how it ended; `None` without QEMU.
-pub(super) fn boot(target: &str, image: &Path, expected: Boots) -> Result<Option<Boots>> {
-    let qemu = if target == RISCV32 { "qemu-system-riscv32" } else { "qemu-system-arm" };
+/// Boots a raw image on the an385 or the RISC-V machine, without a bootloader, and tells how it ended; `None` without QEMU.
+pub(super) fn boot(board: Board, image: &Path, expected: Boots) -> Result<Option<Boots>> {
+    let qemu = if board == Board::Virt { "qemu-system-riscv32" } else { "qemu-system-arm" };
     if process::which(qemu).is_none() {
         return Ok(None);
     }
     let mut command = Command::new(qemu);
-    if target == RISCV32 {
-        command.args(["-M", "virt", "-bios", "none"]);
+    // Images stand where a bootloader would have copied them to. An Armv7-M core takes its first stack and entry from address 0,
+    // so the vector table has to be there too.
+    let at = |address: &str| format!("loader,file={},addr={address},force-raw=on", image.display());
+    if board == Board::Virt {
+        command.args(["-M", "virt", "-bios", "none", "-device", &format!("{},cpu-num=0", at("0x80100000"))]);
     } else {
         command.args(["-M", "mps2-an385", "-cpu", "cortex-m3", "-icount", "shift=0"]);
+        command.args(["-device", &at("0"), "-device", &at("0x100000")]);
         command.args(["-semihosting-config", "enable=on,target=native"]);
     }
-    command.args(["-nographic", "-monitor", "none", "-serial", "file:/dev/null", "-kernel"]).arg(image);
+    command.args(["-nographic", "-monitor", "none", "-serial", "file:/dev/null"]);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     let start = |source| Error::Start { program: qemu.into(), source };
     let mut child = command.spawn().map_err(start)?;

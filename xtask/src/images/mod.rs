@@ -1,4 +1,5 @@
-//! `cargo xtask images`: builds the sample firmware of `test-images` and writes its images and their table.
+//! `cargo xtask images`: builds the application of `device/bare-metal` in its versions, and writes the images of `test-images`
+//! and their table.
 
 mod convert;
 mod emulator;
@@ -13,7 +14,9 @@ use std::{
 use crate::{
     bare_metal::Toolchain,
     error::{Error, Result},
-    marked, process, project,
+    marked,
+    metal::{Board, Firmware},
+    project,
 };
 
 /// The loadable bytes of an ELF file in one piece.
@@ -33,11 +36,11 @@ pub(crate) struct Options {
     no_boot: bool,
 }
 
-/// One image: the same source, built in one of its ways.
+/// One image: the same application, built in one of its ways.
 struct Image {
     /// File name without its ending.
     name: &'static str,
-    target: &'static str,
+    board: Board,
     features: &'static str,
     /// Endings of the files that are checked in.
     formats: &'static [&'static str],
@@ -60,15 +63,16 @@ enum Boots {
     Hangs,
 }
 
-const CORTEX_M3: &str = "thumbv7m-none-eabi";
-const RISCV32: &str = "riscv32imac-unknown-none-elf";
+/// A release is handed around without its symbols.
+const STRIPPED: &[(&str, &str)] = &[("CARGO_PROFILE_RELEASE_STRIP", "symbols")];
+
 const ALL: &[&str] = &["elf", "bin", "hex"];
 const RAW: &[&str] = &["bin"];
 
 const IMAGES: &[Image] = &[
     Image {
         name: "station-1.0.0-mps2-an385",
-        target: CORTEX_M3,
+        board: Board::Mps2,
         features: "",
         formats: ALL,
         what: "release 1.0.0, Cortex-M3",
@@ -76,7 +80,7 @@ const IMAGES: &[Image] = &[
     },
     Image {
         name: "station-1.1.0-mps2-an385",
-        target: CORTEX_M3,
+        board: Board::Mps2,
         features: "release-1-1",
         formats: ALL,
         what: "release 1.1.0, Cortex-M3",
@@ -84,7 +88,7 @@ const IMAGES: &[Image] = &[
     },
     Image {
         name: "station-1.1.0-mps2-an386",
-        target: CORTEX_M3,
+        board: Board::Mps2,
         features: "release-1-1,board-an386",
         formats: RAW,
         what: "release 1.1.0 for another board (Cortex-M4): wrong hardware for an an385",
@@ -92,7 +96,7 @@ const IMAGES: &[Image] = &[
     },
     Image {
         name: "station-1.1.0-mps2-an385-unhealthy",
-        target: CORTEX_M3,
+        board: Board::Mps2,
         features: "release-1-1,fault-selftest",
         formats: RAW,
         what: "its self-test fails: a trial boot must end in a revert",
@@ -100,7 +104,7 @@ const IMAGES: &[Image] = &[
     },
     Image {
         name: "station-1.1.0-mps2-an385-hangs",
-        target: CORTEX_M3,
+        board: Board::Mps2,
         features: "release-1-1,fault-hang",
         formats: RAW,
         what: "never reports: the watchdog must end its trial boot",
@@ -108,7 +112,7 @@ const IMAGES: &[Image] = &[
     },
     Image {
         name: "station-1.0.0-qemu-virt-rv32",
-        target: RISCV32,
+        board: Board::Virt,
         features: "",
         formats: ALL,
         what: "release 1.0.0, RISC-V 32",
@@ -116,7 +120,7 @@ const IMAGES: &[Image] = &[
     },
     Image {
         name: "station-1.1.0-qemu-virt-rv32",
-        target: RISCV32,
+        board: Board::Virt,
         features: "release-1-1",
         formats: ALL,
         what: "release 1.1.0, RISC-V 32",
@@ -138,7 +142,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut rows = Vec::new();
     let mut differing = Vec::new();
     for image in IMAGES {
-        let elf = build(toolchain, image)?;
+        let elf = Firmware::small(image.board, "app", image.features).build(STRIPPED)?;
         for (ending, bytes) in convert::formats(&elf, image.formats)? {
             let name = format!("{}.{ending}", image.name);
             let (checked_in, fresh) = (folder().join(&name), scratch.join(&name));
@@ -162,7 +166,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             println!("  {name} differs from the checked-in file");
         }
         let verdict = if differing.is_empty() { "every image is as checked in" } else { "images differ" };
-        println!("{verdict}; the table was made by the compiler that it names, another compiler gives other bytes");
+        println!(
+            "{verdict}; the table names the compiler that made them, and they hold the verifier of then: another gives other bytes"
+        );
         return Ok(if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let readme = project::root().join("test-images/README.md");
@@ -176,32 +182,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 pub(crate) fn boot_checked_in() -> Result<Vec<(String, String, bool)>> {
     let mut answers = Vec::new();
     for image in IMAGES {
-        let file = folder().join(format!("{}.{}", image.name, bootable(image)));
-        let answer = emulator::boot(image.target, &file, image.boots)?;
+        let file = folder().join(format!("{}.bin", image.name));
+        let answer = emulator::boot(image.board, &file, image.boots)?;
         let found = answer.map_or_else(|| "QEMU is missing".into(), |found| format!("{found:?}"));
         answers.push((image.name.to_owned(), found, answer == Some(image.boots)));
     }
     Ok(answers)
 }
 
-/// Ending of the file that QEMU is given; a raw RISC-V image would be loaded at the wrong address.
-fn bootable(image: &Image) -> &'static str {
-    if image.formats.contains(&"elf") { "elf" } else { "bin" }
-}
-
-/// Compiles an image; returns the ELF file.
-fn build(toolchain: Toolchain, image: &Image) -> Result<Vec<u8>> {
-    let firmware = project::root().join("test-images/firmware");
-    let mut cargo = toolchain.build(image.target);
-    cargo.current_dir(&firmware).args(["--release", "--features", image.features]);
-    process::succeed(&mut cargo)?;
-    project::read(&project::target().join("bare-metal").join(image.target).join("release/station"))
-}
-
 /// Boots an image and holds its answer to what the table says of it.
 fn boot(image: &Image, scratch: &Path) -> Result<()> {
-    let file = scratch.join(format!("{}.{}", image.name, bootable(image)));
-    let Some(found) = emulator::boot(image.target, &file, image.boots)? else {
+    let file = scratch.join(format!("{}.bin", image.name));
+    let Some(found) = emulator::boot(image.board, &file, image.boots)? else {
         println!("  not booted: QEMU is not installed (Debian: qemu-system-arm, qemu-system-misc)");
         return Ok(());
     };

@@ -89,14 +89,19 @@ impl Programs {
     fn in_rust(board: Board) -> Result<Programs> {
         let app = |features| Firmware::small(board, "app", features).image();
         let boot = Firmware::small(board, "boot", "").build(&[])?;
-        Ok(Programs { boot, old: app("")?, new: app("release-1-1")?, hangs: app("fault-hang")? })
+        Ok(Programs { boot, old: app("")?, new: app("release-1-1")?, hangs: app("release-1-1,fault-hang")? })
     }
 
     fn in_c(folder: &Path) -> Result<Programs> {
         let example = CExample::start(folder)?;
         let app = |defines: &[&str]| example.image("app", defines);
         let boot = example.program("boot", &[])?;
-        Ok(Programs { boot, old: app(&[])?, new: app(&["-DRELEASE_1_1"])?, hangs: app(&["-DFAULT_HANG"])? })
+        Ok(Programs {
+            boot,
+            old: app(&[])?,
+            new: app(&["-DRELEASE_1_1"])?,
+            hangs: app(&["-DRELEASE_1_1", "-DFAULT_HANG"])?,
+        })
     }
 }
 
@@ -191,7 +196,7 @@ pub(super) fn tell(board: Board, language: Language, say: impl Fn(&str)) -> Resu
 
     stage.heading("1.2.0, well signed, hangs: the watchdog bites, and 1.1.0 is back");
     stage.update(&third, third.bundle.len())?;
-    let hung = ["verified; installs", "installed", "boot: slot a holds 1.2.0, on trial", "weather station 1.0"];
+    let hung = ["verified; installs", "installed", "boot: slot a holds 1.2.0, on trial", "weather station 1.1"];
     stage.expect(Some((&third, as_is)), &hung)?;
     stage.expect(None, &["boot: slot b holds 1.1.0", "version 1.1.0, security counter 2", "ready"])?;
     Ok(stage.steps)

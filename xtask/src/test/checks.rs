@@ -11,15 +11,22 @@ fn check(command: &mut Command) -> Result<Outcome> {
     Ok(if process::shown(command)? { Outcome::passed() } else { Outcome::failed(process::line(command)) })
 }
 
-/// `cargo fmt --check`, over the workspace and the sample firmware.
+/// `cargo fmt --check`, over the workspace, the bare-metal device and the C interface.
 pub(super) fn fmt(setup: &Setup) -> Result<Outcome> {
     setup.rustup_component("rustfmt", "rustfmt")?;
     let ours = check(process::cargo().args(["fmt", "--all", "--check"]))?;
     if ours.failed > 0 {
         return Ok(ours);
     }
-    let manifest = "test-images/firmware/Cargo.toml";
-    check(process::cargo().args(["fmt", "--check", "--manifest-path", manifest, "--", "--config-path", "rustfmt.toml"]))
+    for manifest in ["device/bare-metal/Cargo.toml", "device/capi/Cargo.toml"] {
+        let mut fmt = process::cargo();
+        fmt.args(["fmt", "--check", "--manifest-path", manifest, "--", "--config-path", "rustfmt.toml"]);
+        let outcome = check(&mut fmt)?;
+        if outcome.failed > 0 {
+            return Ok(outcome);
+        }
+    }
+    Ok(ours)
 }
 
 /// Clippy over everything, tests included.

@@ -1,11 +1,11 @@
-//! Arm's MPS2 board with the AN385 image (Cortex-M3), as QEMU emulates it.
+//! Arm's MPS2 board with the AN385 (Cortex-M3) or AN386 (Cortex-M4) FPGA image, as QEMU emulates them.
 
 use core::arch::{asm, global_asm};
 
 use super::{read, write};
 
 /// Hardware id in signed metadata.
-pub const HARDWARE: &str = "mps2-an385";
+pub const HARDWARE: &str = if cfg!(feature = "board-an386") { "mps2-an386" } else { "mps2-an385" };
 /// Where the memory stands that is flash here.
 pub const FLASH: usize = 0x2100_0000;
 /// Where applications run.
@@ -21,6 +21,10 @@ const WATCHDOG: usize = 0x4000_8000;
 const WATCHDOG_CTRL: usize = WATCHDOG + 0x8;
 const WATCHDOG_LOCK: usize = WATCHDOG + 0xc00;
 const WATCHDOG_KEY: u32 = 0x1acc_e551;
+/// Armv7-M's CPUID register, and its field that names the CPU.
+const CPUID: usize = 0xe000_ed00;
+const CPUID_PART: u32 = 0xfff0;
+const EXPECTED_PART: u32 = if cfg!(feature = "board-an386") { 0xc240 } else { 0xc230 };
 const VTOR: usize = 0xe000_ed08;
 const AIRCR: usize = 0xe000_ed0c;
 const SYST_CSR: usize = 0xe000_e010;
@@ -91,6 +95,11 @@ pub fn uart_receive() -> Option<u8> {
     (read(STATE) & 2 != 0).then(|| read(UART0) as u8)
 }
 
+/// Whether this is the CPU that the program was built for.
+pub fn is_expected_cpu() -> bool {
+    read(CPUID) & CPUID_PART == EXPECTED_PART
+}
+
 /// Starts the watchdog: it resets the board in twice this many seconds.
 pub fn watchdog_start(seconds: u32) {
     write(WATCHDOG_LOCK, WATCHDOG_KEY);
@@ -134,7 +143,7 @@ pub fn count() -> u32 {
     (0x00ff_ffff - (read(SYST_CVR) & 0x00ff_ffff)) * 40
 }
 
-/// Ends the emulation through semihosting's SYS_EXIT_EXTENDED.
+/// Ends the emulation through semihosting's SYS_EXIT_EXTENDED; without a debugger this is a fault, and then the watchdog bites.
 pub fn leave(code: u32) -> ! {
     let block = [0x2_0026, code];
     // SAFETY: the call only reads the two words of `block`.

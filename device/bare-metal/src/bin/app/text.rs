@@ -92,4 +92,6 @@ pub static HELP: &[(&str, &str)] = &[
     #[cfg(feature = "release-1-1")]
     ("csv", "the readings as one line of CSV"),
     ("version", "release and hardware"),
+    ("update DIGEST LENGTH", "take an update from the host"),
+    ("reset", "start again"),
 ];

@@ -30,7 +30,7 @@ pub fn run(station: &mut Station, console: &mut Console, line: &str) {
     let outcome = match command {
         "help" => {
             for (name, what) in HELP {
-                let _ = writeln!(console, "  {name:<20}{what}");
+                let _ = writeln!(console, "  {name:<22}{what}");
             }
             Ok(())
         }

@@ -2,18 +2,12 @@
 
 use core::fmt::Write;
 
+use sealift_bare_metal::board::HARDWARE;
+
 use crate::console::Console;
 
 /// Release of this image.
 pub const VERSION: &str = if cfg!(feature = "release-1-1") { "1.1.0" } else { "1.0.0" };
-/// Hardware that it runs on.
-pub const HARDWARE: &str = if cfg!(target_arch = "riscv32") {
-    "qemu-virt-rv32"
-} else if cfg!(feature = "board-an386") {
-    "mps2-an386"
-} else {
-    "mps2-an385"
-};
 
 /// Text padded with zeros to a fixed width.
 const fn padded<const N: usize>(text: &str) -> [u8; N] {
@@ -28,7 +22,7 @@ const fn padded<const N: usize>(text: &str) -> [u8; N] {
 }
 
 /// The record that factory tools read from the image.
-#[repr(C)]
+#[repr(C, align(256))]
 pub struct ImageInfo {
     magic: [u8; 8],
     version: [u8; 16],
@@ -36,7 +30,7 @@ pub struct ImageInfo {
     product: [u8; 16],
 }
 
-/// Kept right after the vector table (Cortex-M) or the entry code (RISC-V), at offset 0x100.
+/// Kept right after vector table and entry code, at offset 0x100.
 #[used]
 #[unsafe(link_section = ".image_info")]
 static IMAGE_INFO: ImageInfo = ImageInfo {
@@ -48,10 +42,5 @@ static IMAGE_INFO: ImageInfo = ImageInfo {
 
 /// First lines after a reset.
 pub fn banner(console: &mut Console) {
-    let _ = writeln!(console, "\nSealift weather station {VERSION} on {HARDWARE}");
-    if cfg!(feature = "release-1-1") {
-        let _ = writeln!(console, "dew point, median filter, alarms with hysteresis; type help");
-    } else {
-        let _ = writeln!(console, "type help for a list of commands");
-    }
+    let _ = writeln!(console, "app: weather station {VERSION} on {HARDWARE}");
 }

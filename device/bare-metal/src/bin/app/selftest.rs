@@ -84,9 +84,9 @@ pub fn run(console: &mut Console) -> bool {
     for (name, check) in checks {
         let ok = check();
         failed += usize::from(!ok);
-        let _ = writeln!(console, "self-test {name}: {}", if ok { "ok" } else { "FAILED" });
+        let _ = writeln!(console, "app: self-test {name}: {}", if ok { "ok" } else { "FAILED" });
     }
     let verdict = if failed == 0 { "HEALTHY" } else { "UNHEALTHY" };
-    let _ = writeln!(console, "{verdict}: {} of {} checks passed", checks.len() - failed, checks.len());
+    let _ = writeln!(console, "app: {verdict}: {} of {} checks passed", checks.len() - failed, checks.len());
     failed == 0
 }
