@@ -4,6 +4,8 @@ use sealift_manifests::{Codec, Image, Payload};
 
 use crate::error::Error;
 
+pub use crate::delta::{Progress, State};
+
 /// Random reads of a delta's base.
 pub trait BaseReader {
     /// Fills `bytes` from `offset` on.
@@ -31,26 +33,6 @@ pub struct Mark {
 impl Mark {
     /// Bytes of a decoder's own record.
     pub const TOKEN: usize = 20;
-}
-
-/// What a push did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// How many bytes of the input were used: all of them but for [`State::Seek`].
-    pub consumed: usize,
-    /// What comes next.
-    pub state: State,
-}
-
-/// What a decoder wants next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// More payload.
-    NeedInput,
-    /// The payload from this offset on.
-    Seek(u32),
-    /// Nothing: the image has its signed length.
-    Done,
 }
 
 /// Turns payload bytes into image bytes, in a fixed amount of memory.

@@ -2,7 +2,7 @@
 
 use sealift_manifests::{Image, Payload};
 
-use super::decode::{BaseReader, Decode, Mark, Output, Progress, State};
+use super::decode::{BaseReader, Decode, Mark, Output, Progress};
 use crate::delta::{self, Codec, DeltaError, Fault, ResumePoint};
 use crate::error::Error;
 
@@ -29,17 +29,11 @@ impl<const MEMORY: usize, const SHIFTS: usize> Decode for delta::Decoder<MEMORY,
     fn push(&mut self, input: &[u8], base: &mut impl BaseReader, output: &mut impl Output) -> Result<Progress, Error> {
         let (mut base, mut output) = (Store::new(base), Store::new(output));
         let pushed = delta::Decoder::push(self, input, &mut base, &mut output);
-        let delta::Progress { consumed, state } = pushed.map_err(|fault| match fault {
+        pushed.map_err(|fault| match fault {
             Fault::Payload(error) => refusal(error),
             Fault::Base(Failed) => base.error,
             Fault::Output(Failed) => output.error,
-        })?;
-        let state = match state {
-            delta::State::NeedInput => State::NeedInput,
-            delta::State::Seek(offset) => State::Seek(offset),
-            delta::State::Done => State::Done,
-        };
-        Ok(Progress { consumed, state })
+        })
     }
 
     fn next_offset(&self) -> u32 {
