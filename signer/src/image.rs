@@ -50,7 +50,7 @@ pub struct Image {
 /// Reads an image file. Gaps between segments are filled with zeros, as `objcopy -O binary` does, so that an ELF file and
 /// its binary give one image.
 pub fn read(path: &Path, format: Format) -> Result<Image> {
-    let bytes = input::read(path, "image", MAX_IMAGE_FILE, "give the firmware as ELF, Intel HEX or raw binary")?;
+    let bytes = input::read_public(path, "image", MAX_IMAGE_FILE, "give the firmware as ELF, Intel HEX or raw binary")?;
     let fault = |fault: String| {
         Error::input(
             path,
@@ -76,7 +76,7 @@ pub fn read(path: &Path, format: Format) -> Result<Image> {
             let (start, image) = flatten(&parts).map_err(fault)?;
             (Some(start), image, Some(ImageHint { arch: None, wide: false, segments: layout(&parts, start) }))
         }
-        Format::Raw | Format::Auto => (None, bytes.to_vec(), None),
+        Format::Raw | Format::Auto => (None, bytes, None),
     };
     if bytes.len() as u64 > MAX_IMAGE {
         return Err(fault(format!("the image has {} bytes; at most {MAX_IMAGE} can be described", bytes.len())));

@@ -10,6 +10,19 @@ use crate::error::{Error, Result};
 
 /// Reads a whole file of at least one and at most `most` bytes. `what` names it in errors, `remedy` says how to get one.
 pub fn read(path: &Path, what: &str, most: u64, remedy: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    read_into(&mut bytes, path, what, most, remedy)?;
+    Ok(bytes)
+}
+
+/// As [`read`], for what is no secret and may be large: wiping an image takes longer than reading it.
+pub fn read_public(path: &Path, what: &str, most: u64, remedy: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, path, what, most, remedy)?;
+    Ok(bytes)
+}
+
+fn read_into(bytes: &mut Vec<u8>, path: &Path, what: &str, most: u64, remedy: &str) -> Result<()> {
     let refuse = |fault: String| Error::input(path, fault, remedy);
     let metadata = fs::metadata(path).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
     if !metadata.is_file() {
@@ -18,15 +31,15 @@ pub fn read(path: &Path, what: &str, most: u64, remedy: &str) -> Result<Zeroizin
     let file = File::open(path).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
     // One byte more than allowed is asked for, so that a file that grows in the meantime is noticed as well. The buffer is
     // sized up front: growing it would leave copies of a key behind that nobody wipes.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len().min(most) as usize + 2));
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
+    bytes.reserve_exact(metadata.len().min(most) as usize + 2);
+    file.take(most + 1).read_to_end(bytes).map_err(|error| refuse(format!("cannot read the {what}: {error}")))?;
     if bytes.is_empty() {
         return Err(refuse(format!("the {what} is empty")));
     }
     if bytes.len() as u64 > most {
         return Err(refuse(format!("the {what} is larger than the {most} bytes it may have")));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Reads a text file, as [`read`] does.

@@ -1,7 +1,7 @@
 //! Deltas made by the signer come out of the device's decoder as the target, byte for byte: in every RAM class, in pieces of any
 //! size, on images of every shape.
 
-use sealift_signer::delta::{self, ApplyError, CreateOptions, RamClass};
+use sealift_signer::delta::{self, ApplyError, CreateOptions, IntoError, RamClass};
 use sealift_verifier::delta::{Decoder, Decoder16K, Decoder24K, Decoder64K, Payload, State};
 
 /// Pseudo-random bytes, the same ones each time.
@@ -145,4 +145,41 @@ fn a_delta_against_another_base_is_refused_by_its_hash() {
     assert!(matches!(delta::apply(&other, &created.patch), Err(ApplyError::WrongBase(..))));
     assert!(matches!(delta::apply(&old, &created.patch[..created.patch.len() - 1]), Err(ApplyError::Truncated(_))));
     assert!(matches!(delta::apply(&old, b"not a delta at all"), Err(ApplyError::Truncated(_))));
+}
+
+#[test]
+fn a_large_delta_is_written_while_it_is_decoded_and_counts_only_with_the_right_hashes() {
+    // New material that comes back: copies from the target, over the borders of what is handed to the writer at a time.
+    let old = prose(1, 200_000);
+    let new = [&noise(2, 100_001)[..], &old[3000..], &noise(2, 100_001)[40_000..], &noise(2, 100_001)].concat();
+    let patch = delta::create(&old, &new, &CreateOptions::default()).unwrap().patch;
+    assert!(patch.len() < 120_000 && delta::inspect(&patch).unwrap().read_back);
+    let into = |base: &[u8], patch: &[u8]| {
+        let mut written = Vec::new();
+        let result = delta::apply_into(base, patch, |bytes| {
+            written.extend_from_slice(bytes);
+            Ok(())
+        });
+        (result, written)
+    };
+    let (result, written) = into(&old, &patch);
+    assert_eq!(result.unwrap().0, new.len());
+    assert!(written == new);
+    // Without copies from the target it says so, and slots that can't be read back take it.
+    let plain = [&old[3000..], &noise(7, 100_000), &old[..9000]].concat();
+    let forward = delta::create(&old, &plain, &CreateOptions::default()).unwrap().patch;
+    assert!(!delta::inspect(&forward).unwrap().read_back);
+    let (result, written) = into(&old, &forward);
+    assert!(result.is_ok() && written == plain);
+
+    let mut other = old.clone();
+    other[5] ^= 1;
+    assert!(matches!(into(&other, &patch).0, Err(IntoError::Apply(ApplyError::WrongBase(..)))));
+    assert!(matches!(into(&old[1..], &patch).0, Err(IntoError::Apply(ApplyError::WrongBase(..)))));
+    assert!(matches!(into(&old, &patch[..patch.len() - 1]).0, Err(IntoError::Apply(ApplyError::Truncated(_)))));
+    let mut bent = patch.clone();
+    bent[60] ^= 1; // in the target's hash
+    assert!(matches!(into(&old, &bent).0, Err(IntoError::Apply(ApplyError::WrongTarget(..)))));
+    let full = |_: &[u8]| Err(std::io::Error::other("no space left"));
+    assert!(matches!(delta::apply_into(&old, &patch, full), Err(IntoError::Write(_))));
 }

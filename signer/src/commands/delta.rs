@@ -1,21 +1,24 @@
 //! `sealift delta create|apply|inspect`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use sealift_manifests::bounds::MAX_IMAGE;
-use sealift_manifests::sha256;
+use sealift_manifests::{Digest, sha256};
 use serde_json::{Value, json};
 
 use super::Global;
-use crate::delta::{self, CreateOptions, Created, Header, Hints, Inspection, Kind, Predict, RamClass, field};
+use crate::delta::{
+    self, CreateOptions, Created, Header, Hints, Inspection, IntoError, Kind, Predict, RamClass, field,
+};
 use crate::error::{Error, Result};
 use crate::image::{self, Format};
 use crate::input;
 use crate::output::{Report, bytes};
 use crate::progress::Progress;
 use crate::project::DecoderRam;
-use crate::repository::write_output;
+use crate::repository::{fill_output, write_output};
 
 /// Subcommands of `delta`.
 #[derive(Debug, Subcommand)]
@@ -162,15 +165,19 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
             refuse_existing(&out, force)?;
             let from = image::read(&base, Format::Auto)?;
             let patch = read(&delta)?;
-            let target = delta::apply(&from.bytes, &patch).map_err(|error| Error::Refused {
-                code: None,
-                fault: format!("{}: {error}", delta.display()),
-                remedy: String::new(),
+            let (length, sha256) = fill_output(&out, force, |file| {
+                delta::apply_into(&from.bytes, &patch, |bytes| file.write_all(bytes)).map_err(|error| match error {
+                    IntoError::Apply(error) => Error::Refused {
+                        code: None,
+                        fault: format!("{}: {error}", delta.display()),
+                        remedy: String::new(),
+                    },
+                    IntoError::Write(error) => Error::io("write", &out)(error),
+                })
             })?;
-            write_output(&out, &target, force)?;
-            let digest = sha256(&target);
-            let words = format!("{}: {}, sha256 {digest}", out.display(), bytes(target.len() as u64));
-            Ok(Report::new(words, json!({"file": out, "length": target.len(), "sha256": digest.to_string()})))
+            let digest = Digest(sha256);
+            let words = format!("{}: {}, sha256 {digest}", out.display(), bytes(length as u64));
+            Ok(Report::new(words, json!({"file": out, "length": length, "sha256": digest.to_string()})))
         }
         Command::Inspect { file } => inspect(&file, &read(&file)?),
     }
@@ -276,7 +283,7 @@ fn field_names(fields: u8) -> Vec<&'static str> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    Ok(input::read(path, "delta", MAX_IMAGE, "make one with `sealift delta create`")?.to_vec())
+    input::read_public(path, "delta", MAX_IMAGE, "make one with `sealift delta create`")
 }
 
 /// What a delta says of itself; of a compressed image, what is in it.

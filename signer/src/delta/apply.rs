@@ -5,7 +5,7 @@ use std::{fmt, io::Read};
 use sealift_manifests::bounds::MAX_IMAGE;
 use sealift_manifests::delta_format::{HEADER_LEN, HeaderError};
 use sealift_verifier::delta::{
-    Codec, DeltaError, Fault, Header, HostDecoder, NoBase, OutOfBounds, Payload, Region, State,
+    Codec, DecoderIn, DeltaError, Fault, Header, Lent, NoBase, OutOfBounds, Output, Payload, RamClass, Region, State,
 };
 use sha2::{Digest, Sha256};
 
@@ -77,11 +77,54 @@ pub(super) fn header(patch: &[u8]) -> Result<Header, ApplyError> {
     })
 }
 
-/// A decoder on the heap, made there. (`Box::new(HostDecoder::new())` would pass its 2 MiB over the stack.)
-fn decoder() -> Box<HostDecoder> {
-    let mut decoders = Vec::with_capacity(1);
-    decoders.resize_with(1, HostDecoder::new);
-    decoders.into_boxed_slice().into_vec().pop().map(Box::new).unwrap_or_default()
+/// Bytes copied at a time; they stay in the processor's first cache.
+const WORK: usize = 8 * 1024;
+
+/// Memory for a decoder, as much as a payload asks for.
+struct Memory {
+    windows: Vec<u8>,
+    work: Vec<u8>,
+    keys: Vec<u32>,
+    shifts: Vec<u32>,
+}
+
+impl Memory {
+    /// For a delta with this header. What it asks for beyond every class, it does not get, and the decoder refuses it.
+    fn of_delta(header: &Header) -> Self {
+        let windows = header.window_logs.map(|log| 1usize << (log & 31));
+        let asked = windows.iter().sum::<usize>() + windows.iter().max().copied().unwrap_or(0);
+        Self::new(asked, header.shifts)
+    }
+
+    /// For any payload.
+    fn most() -> Self {
+        Self::new(usize::MAX, 0)
+    }
+
+    fn new(windows: usize, shifts: u16) -> Self {
+        let most = RamClass::Host.limits();
+        let shifts = usize::from(shifts.min(most.shifts));
+        Self {
+            windows: vec![0; windows.min(most.memory as usize)],
+            work: vec![0; WORK],
+            keys: vec![0; shifts],
+            shifts: vec![0; shifts],
+        }
+    }
+
+    fn decoder(&mut self) -> Result<DecoderIn<'_>, DeltaError> {
+        let Self { windows, work, keys, shifts } = self;
+        DecoderIn::new(Lent { memory: windows, work, keys, shifts })
+    }
+}
+
+/// An image, and its SHA-256.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The image.
+    pub image: Vec<u8>,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
 }
 
 /// Applies `patch` to `base` and returns the target, whose SHA-256 is the promised one. A full image that is merely compressed
@@ -90,20 +133,29 @@ fn decoder() -> Box<HostDecoder> {
 /// # Errors
 /// [`ApplyError`] says whether the patch or the base is at fault.
 pub fn apply(base: &[u8], patch: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    apply_hashed(base, patch).map(|applied| applied.image)
+}
+
+/// [`apply`], with the SHA-256 that was found on the way.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_hashed(base: &[u8], patch: &[u8]) -> Result<Applied, ApplyError> {
     if kind(patch) == Kind::Compressed {
-        return decompress(patch);
+        let image = decompress(patch)?;
+        return Ok(Applied { sha256: Sha256::digest(&image).into(), image });
     }
     let header = header(patch)?;
     let digest: [u8; 32] = Sha256::digest(base).into();
     if digest != header.base_sha256 {
         return Err(ApplyError::WrongBase(header.base_sha256, digest));
     }
-    let target = decode(base, patch, &header)?;
-    let digest: [u8; 32] = Sha256::digest(&target).into();
-    if digest != header.target_sha256 {
-        return Err(ApplyError::WrongTarget(header.target_sha256, digest));
+    let image = decode(base, patch, &header)?;
+    let sha256: [u8; 32] = Sha256::digest(&image).into();
+    if sha256 != header.target_sha256 {
+        return Err(ApplyError::WrongTarget(header.target_sha256, sha256));
     }
-    Ok(target)
+    Ok(Applied { image, sha256 })
 }
 
 /// The image in zstd frames.
@@ -124,26 +176,48 @@ fn decompress(frames: &[u8]) -> Result<Vec<u8>, ApplyError> {
         target_len: image.len() as u32,
         target_sha256: [0; 32],
     };
-    let ours = run(&payload, &[], frames)?;
+    let ours = run(&payload, &[], frames, &mut Memory::most())?;
     if ours == image { Ok(image) } else { Err(ApplyError::Patch(DeltaError::Zstd)) }
 }
 
 /// Decodes without looking at any hash.
 pub(super) fn decode(base: &[u8], patch: &[u8], header: &Header) -> Result<Vec<u8>, ApplyError> {
-    run(&Payload::of_delta(header, patch.len() as u32), base, patch)
+    run(&Payload::of_delta(header, patch.len() as u32), base, patch, &mut Memory::of_delta(header))
 }
 
-fn run(payload: &Payload, base: &[u8], bytes: &[u8]) -> Result<Vec<u8>, ApplyError> {
+/// Decodes into `output`, without looking at any hash.
+pub(super) fn run_delta<O: Output<Error = OutOfBounds>>(
+    base: &[u8],
+    patch: &[u8],
+    header: &Header,
+    output: O,
+) -> Result<(), ApplyError> {
+    let payload = Payload::of_delta(header, patch.len() as u32);
+    run_into(&payload, base, patch, &mut Memory::of_delta(header), output)
+}
+
+fn run(payload: &Payload, base: &[u8], bytes: &[u8], memory: &mut Memory) -> Result<Vec<u8>, ApplyError> {
     let mut target = vec![0; payload.target_len as usize];
-    let mut decoder = decoder();
+    run_into(payload, base, bytes, memory, &mut target[..])?;
+    Ok(target)
+}
+
+fn run_into<O: Output<Error = OutOfBounds>>(
+    payload: &Payload,
+    base: &[u8],
+    bytes: &[u8],
+    memory: &mut Memory,
+    mut output: O,
+) -> Result<(), ApplyError> {
+    let mut decoder = memory.decoder()?;
     decoder.start(payload, None)?;
-    let progress = decoder.push(bytes, &mut &*base, &mut &mut target[..]).map_err(|fault| match fault {
+    let progress = decoder.push(bytes, &mut &*base, &mut output).map_err(|fault| match fault {
         Fault::Payload(error) => ApplyError::Patch(error),
         // Slices fail only outside of their bounds, which the decoder checks before.
         Fault::Base(OutOfBounds) | Fault::Output(OutOfBounds) => ApplyError::Patch(DeltaError::SourceBounds),
     })?;
     match progress.state {
-        State::Done => Ok(target),
+        State::Done => Ok(()),
         _ => Err(ApplyError::Truncated(bytes.len())),
     }
 }
@@ -175,7 +249,8 @@ pub fn inspect(patch: &[u8]) -> Result<Inspection, ApplyError> {
     let header = header(patch)?;
     let prelude_len = header.body - HEADER_LEN as u32;
     let start = patch.get(..header.body as usize).ok_or(ApplyError::Truncated(patch.len()))?;
-    let mut decoder = decoder();
+    let mut memory = Memory::of_delta(&header);
+    let mut decoder = memory.decoder()?;
     decoder.start(&Payload::of_delta(&header, patch.len() as u32), None)?;
     let mut nothing: &mut [u8] = &mut [];
     decoder.push(start, &mut NoBase, &mut nothing).map_err(|fault| match fault {

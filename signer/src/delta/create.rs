@@ -298,9 +298,13 @@ impl Job<'_> {
     }
 
     /// Puts a patch together.
-    fn assemble(&self, ops: Vec<Op>, prediction: Prediction) -> Result<Attempt, CreateError> {
+    fn assemble(&self, ops: Vec<Op>, mut prediction: Prediction) -> Result<Attempt, CreateError> {
         let (base, target, options) = (self.base, self.target, self.options);
         let logs = window_logs(options.ram);
+        // A slot that can't be read back takes a delta that has no use for it.
+        if !ops.iter().any(|op| op.copy > 0 && op.source as usize >= base.len()) {
+            prediction.fields &= !field::READ_BACK;
+        }
         let mut difference = prediction.predict(&ops, base, target);
         subtract(&ops, &mut difference, target);
         debug_assert!(prediction.map.regions.len() <= MAX_REGIONS);

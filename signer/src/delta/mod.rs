@@ -27,6 +27,7 @@ mod full;
 mod hint;
 mod kinds;
 mod matcher;
+mod pipeline;
 mod pointers;
 mod predicted;
 mod serial;
@@ -34,12 +35,13 @@ mod shifts;
 
 use std::{fmt, io};
 
-pub use apply::{ApplyError, Inspection, Kind, apply, inspect, kind};
+pub use apply::{Applied, ApplyError, Inspection, Kind, apply, apply_hashed, inspect, kind};
 pub use containers::{Container, ContainerKind, containers};
 use costs::Costs;
 pub use create::{CreateOptions, Created, Predict, Tried, Watch, create, create_watched};
 pub use full::{FullImage, compressed_image, full_image};
 pub use hint::{Hints, ImageHint, Segment};
+pub use pipeline::{IntoError, apply_into};
 pub use sealift_manifests::delta_format::{Arch, field};
 pub use sealift_verifier::delta::{Codec, Header, RamClass};
 

@@ -21,7 +21,7 @@ pub(super) struct Map {
 
 impl Map {
     pub(super) fn view(&self) -> AddressMap<'_> {
-        AddressMap { origin: self.origin, regions: &self.regions, keys: &self.keys, shifts: &self.shifts }
+        AddressMap::new(self.origin, &self.regions, &self.keys, &self.shifts)
     }
 
     /// The numbers of the prelude.
@@ -150,7 +150,7 @@ impl Prediction {
         let map = self.map.view();
         if let Some(own) = (op.source as usize).checked_sub(base_len) {
             let Some(region) = map.target_region(own as u32) else { return };
-            let identity = AddressMap { keys: &[], shifts: &[], ..map };
+            let identity = map.unmoved();
             let (from, to) = ((own as u32).wrapping_add(region.target_bias), to.wrapping_add(region.target_bias));
             let mover = MapMover { map: identity, piece: from, len: 0, shift: 0 };
             self.retarget_piece(bytes, region.code, from, to, mover);
@@ -203,7 +203,7 @@ impl Prediction {
                 View::Blank => self.pass(bytes, code, from, 0, Blank(0)),
                 View::Moved => self.pass(bytes, code, from, 0, MapMover { map, piece: 0, len: 0, shift: 0 }),
                 View::Plain => {
-                    let map = AddressMap { keys: &[], shifts: &[], ..map };
+                    let map = map.unmoved();
                     self.pass(bytes, code, from, 0, MapMover { map, piece: 0, len: 0, shift: 0 });
                 }
             }

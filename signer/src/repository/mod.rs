@@ -11,7 +11,7 @@ mod place;
 mod transaction;
 
 pub use files::{Files, read_role, refused};
-pub use place::{sync_folder, write_atomic, write_output};
+pub use place::{fill_output, sync_folder, write_atomic, write_output};
 pub use transaction::Transaction;
 
 use std::path::{Path, PathBuf};

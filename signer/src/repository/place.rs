@@ -12,6 +12,11 @@ pub(super) const TEMPORARY: &str = ".sealift-";
 
 /// Writes `bytes` to `path`, which afterwards holds all of them or what it held before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, |file| file.write_all(bytes).map_err(Error::io("write", path)))
+}
+
+/// [`write_atomic`] for what is made while it is written: nothing is seen under the name unless `fill` succeeds.
+fn replace<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
     let mut file = tempfile::Builder::new()
@@ -21,18 +26,24 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .map_err(Error::io("create a file in", folder))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
+    let result = fill(file.as_file_mut())?;
     file.as_file().sync_all().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    sync_folder(folder)
+    sync_folder(folder)?;
+    Ok(result)
 }
 
 /// Writes what a command was asked to put into a file of the user's choice, which must not exist yet unless `force` is given.
 pub fn write_output(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
+    fill_output(path, force, |file| file.write_all(bytes).map_err(Error::io("write", path)))
+}
+
+/// [`write_output`] for what is made while it is written: nothing is seen under the name unless `fill` succeeds.
+pub fn fill_output<T>(path: &Path, force: bool, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(Error::refused(format!("{} exists", path.display()), "choose another name, or add --force"));
     }
-    write_atomic(path, bytes)
+    replace(path, fill)
 }
 
 /// Makes renames in a folder durable.

@@ -12,8 +12,8 @@ use super::{
     streams::{Streams, Varint},
 };
 
-/// Bytes copied at a time.
-const WORK: usize = 384;
+/// Bytes a decoder of a class copies at a time.
+pub(super) const WORK: usize = 384;
 /// Diagonals (source minus place) that an operation can name by a small number.
 pub(super) const RECENT: usize = 4;
 
@@ -30,7 +30,6 @@ struct Piece {
 }
 
 /// A copy at hand, and what lasts from copy to copy of a section.
-#[repr(C)] // the buffer comes last
 pub(super) struct Copier {
     /// The latest diagonals, newest first.
     recent: [u32; RECENT],
@@ -54,7 +53,6 @@ pub(super) struct Copier {
     /// Zero bytes of difference before the next one that is not; `None`: not yet read.
     run: Option<u32>,
     number: Varint,
-    work: [u8; WORK],
 }
 
 impl Copier {
@@ -66,7 +64,6 @@ impl Copier {
         to: 0,
         piece_left: 0,
         piece: None,
-        work: [0; WORK],
         filled: 0,
         scanned: 0,
         ready: 0,
@@ -129,13 +126,14 @@ impl Copier {
         &mut self,
         header: &Header,
         map: &AddressMap<'_>,
+        work: &mut [u8],
         base: &mut B,
         output: &mut O,
     ) -> Result<(), Fault<B::Error, O::Error>> {
         if self.piece_left == 0 {
             self.next_piece(header, map);
         }
-        let room = self.work.get_mut(self.filled..).unwrap_or(&mut []);
+        let room = work.get_mut(self.filled..).unwrap_or(&mut []);
         let count = room.len().min(self.piece_left as usize);
         let room = room.get_mut(..count).unwrap_or(&mut []);
         if self.from_target {
@@ -154,10 +152,10 @@ impl Copier {
             if self.piece_left > 0 {
                 self.ready = self.filled.saturating_sub(LOOKAHEAD);
             }
-            let moved = if self.from_target { AddressMap { keys: &[], shifts: &[], ..*map } } else { *map };
+            let moved = if self.from_target { map.unmoved() } else { *map };
             let mover = MapMover { map: moved, piece: start, len, shift: to.wrapping_sub(from) };
             let place = Place { arch, fields: header.fields, map: *map, mover, from, to, pinned: false };
-            let bytes = self.work.get_mut(..self.filled).unwrap_or(&mut []);
+            let bytes = work.get_mut(..self.filled).unwrap_or(&mut []);
             self.scanned = predict::retarget(bytes, self.scanned, self.ready, &place);
         }
         Ok(())
@@ -187,7 +185,12 @@ impl Copier {
     }
 
     /// Adds the sparse difference to what is ready.
-    pub(super) fn correct(&mut self, streams: &mut Streams, windows: &[u8]) -> Result<Result<(), Pause>, DeltaError> {
+    pub(super) fn correct(
+        &mut self,
+        streams: &mut Streams,
+        windows: &[u8],
+        work: &mut [u8],
+    ) -> Result<Result<(), Pause>, DeltaError> {
         while self.corrected < self.ready {
             let run = match self.run {
                 Some(run) => run,
@@ -204,7 +207,7 @@ impl Copier {
             }
             match streams.byte(stream::DIFFERENCE, windows) {
                 Ok(byte) => {
-                    if let Some(place) = self.work.get_mut(self.corrected) {
+                    if let Some(place) = work.get_mut(self.corrected) {
                         *place = place.wrapping_add(byte);
                     }
                     self.corrected = self.corrected.saturating_add(1);
@@ -220,9 +223,10 @@ impl Copier {
     pub(super) fn flush<B, O: Output>(
         &mut self,
         written: &mut u32,
+        work: &mut [u8],
         output: &mut O,
     ) -> Result<bool, Fault<B, O::Error>> {
-        let bytes = self.work.get(..self.ready).unwrap_or(&[]);
+        let bytes = work.get(..self.ready).unwrap_or(&[]);
         output.write(*written, bytes).map_err(Fault::Output)?;
         let count = bytes.len();
         *written = written.saturating_add(count as u32);
@@ -232,9 +236,9 @@ impl Copier {
         }
         // What is left moves to the front, by exchanges: a device has no other use for `memmove`, which is 760 bytes.
         for (to, from) in (count..self.filled).enumerate() {
-            let (Some(old), Some(new)) = (self.work.get(to).copied(), self.work.get(from).copied()) else { break };
+            let (Some(old), Some(new)) = (work.get(to).copied(), work.get(from).copied()) else { break };
             for (at, byte) in [(to, new), (from, old)] {
-                if let Some(place) = self.work.get_mut(at) {
+                if let Some(place) = work.get_mut(at) {
                     *place = byte;
                 }
             }

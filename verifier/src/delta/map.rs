@@ -28,15 +28,46 @@ pub struct AddressMap<'a> {
     pub keys: &'a [u32],
     /// The shifts, as many as keys, modulo 2^32.
     pub shifts: &'a [u32],
+    /// No address below the first one, or more than the second one above it, lies in a region.
+    reach: (u32, u32),
 }
 
-impl AddressMap<'_> {
-    /// Whether `address` lies in a region.
+impl<'a> AddressMap<'a> {
+    /// A map of these parts.
+    pub fn new(origin: u64, regions: &'a [Region], keys: &'a [u32], shifts: &'a [u32]) -> Self {
+        let (mut low, mut end) = (u32::MAX, 0);
+        for region in regions {
+            low = low.min(region.address);
+            end = end.max(region.address.saturating_add(region.len));
+            if region.address.wrapping_add(region.len) < region.address {
+                // It goes on at address 0.
+                low = 0;
+            }
+        }
+        Self { origin, regions, keys, shifts, reach: (low, end.saturating_sub(low)) }
+    }
+
+    /// The same regions, in which nothing has moved.
+    #[must_use]
+    pub fn unmoved(&self) -> Self {
+        Self { keys: &[], shifts: &[], ..*self }
+    }
+
+    /// The lowest address of a region, and how far above it the last one ends.
+    #[cfg(not(target_os = "none"))]
+    pub(super) fn reach(&self) -> (u32, u32) {
+        self.reach
+    }
+
+    /// Whether `address` lies in a region. Most words of an image are far from all of them.
+    #[inline]
     pub fn contains(&self, address: u32) -> bool {
-        self.regions.iter().any(|region| address.wrapping_sub(region.address) < region.len)
+        address.wrapping_sub(self.reach.0) <= self.reach.1
+            && self.regions.iter().any(|region| address.wrapping_sub(region.address) < region.len)
     }
 
     /// The new place of what was at `address`.
+    #[inline]
     pub fn moved(&self, address: u32) -> u32 {
         let after = self.keys.partition_point(|&key| key <= address);
         let shift = after.checked_sub(1).and_then(|last| self.shifts.get(last)).copied().unwrap_or(0);

@@ -46,7 +46,7 @@ mod walk;
 mod zstd;
 
 pub use classes::{Decoder16K, Decoder24K, Decoder64K, HostDecoder};
-pub use decoder::Decoder;
+pub use decoder::{Decoder, DecoderIn, Lent};
 pub use error::{DeltaError, Fault};
 pub use io::{BaseReader, NoBase, OutOfBounds, Output};
 pub use map::{AddressMap, Region};

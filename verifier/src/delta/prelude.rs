@@ -33,12 +33,8 @@ impl Mapping {
 
     pub(super) fn map<'a>(&'a self, keys: &'a [u32], shifts: &'a [u32]) -> AddressMap<'a> {
         let count = usize::from(self.shifts);
-        AddressMap {
-            origin: self.origin,
-            regions: self.regions(),
-            keys: keys.get(..count).unwrap_or(&[]),
-            shifts: shifts.get(..count).unwrap_or(&[]),
-        }
+        let (keys, shifts) = (keys.get(..count).unwrap_or(&[]), shifts.get(..count).unwrap_or(&[]));
+        AddressMap::new(self.origin, self.regions(), keys, shifts)
     }
 }
 

@@ -164,12 +164,12 @@ impl Machine {
         let map = self.mapping.map(parts.keys, parts.shifts);
         loop {
             if !self.copier.filled() {
-                self.copier.fill(&header, &map, base, output)?;
+                self.copier.fill(&header, &map, parts.work, base, output)?;
             }
-            if let Err(pause) = self.copier.correct(&mut self.streams, parts.windows)? {
+            if let Err(pause) = self.copier.correct(&mut self.streams, parts.windows, parts.work)? {
                 return Ok(Err(pause));
             }
-            let done = self.copier.flush(&mut self.written, output)?;
+            let done = self.copier.flush(&mut self.written, parts.work, output)?;
             if done {
                 self.step = Step::LiteralLen;
                 return Ok(Ok(()));

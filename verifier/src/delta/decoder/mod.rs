@@ -2,12 +2,15 @@
 
 mod body;
 mod full;
+mod lent;
+
+pub use lent::{DecoderIn, Lent};
 
 use sealift_manifests::delta_format::{Codec, HEADER_LEN, Header, Limits, STREAMS};
 
 use super::{
     Payload, Progress, State,
-    copy::Copier,
+    copy::{Copier, WORK},
     error::{DeltaError, Fault},
     io::{BaseReader, Output},
     map::AddressMap,
@@ -80,6 +83,7 @@ struct Operation {
 #[repr(C)]
 pub struct Decoder<const MEMORY: usize, const SHIFTS: usize> {
     machine: Machine,
+    work: [u8; WORK],
     keys: [u32; SHIFTS],
     shifts: [u32; SHIFTS],
     memory: [u8; MEMORY],
@@ -114,9 +118,10 @@ struct Machine {
     streams: Streams,
 }
 
-/// What a class sizes.
+/// What a class sizes, and what is copied at a time.
 struct Store<'a> {
     memory: &'a mut [u8],
+    work: &'a mut [u8],
     keys: &'a mut [u32],
     shifts: &'a mut [u32],
     limits: Limits,
@@ -128,6 +133,7 @@ struct Parts<'a> {
     windows: &'a mut [u8],
     /// What they leave: the block at hand.
     block: &'a mut [u8],
+    work: &'a mut [u8],
     keys: &'a mut [u32],
     shifts: &'a mut [u32],
     limits: Limits,
@@ -142,7 +148,7 @@ impl<const MEMORY: usize, const SHIFTS: usize> Default for Decoder<MEMORY, SHIFT
 impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
     /// A decoder that was not started. `const`, so that it can be a `static` and never pass over a small stack.
     pub const fn new() -> Self {
-        Self { machine: Machine::new(), memory: [0; MEMORY], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
+        Self { machine: Machine::new(), work: [0; WORK], memory: [0; MEMORY], keys: [0; SHIFTS], shifts: [0; SHIFTS] }
     }
 
     /// Starts on `payload`, from its first byte or from a resume point. The output must then go on at
@@ -164,8 +170,8 @@ impl<const MEMORY: usize, const SHIFTS: usize> Decoder<MEMORY, SHIFTS> {
         base: &mut B,
         output: &mut O,
     ) -> Result<Progress, Fault<B::Error, O::Error>> {
-        let Self { machine, memory, keys, shifts } = self;
-        let mut store = Store { memory, keys, shifts, limits: Self::LIMITS };
+        let Self { machine, work, memory, keys, shifts } = self;
+        let mut store = Store { memory, work, keys, shifts, limits: Self::LIMITS };
         let result = machine.push(input, &mut store, base, output);
         if result.is_err() {
             self.machine.step = Step::Stopped;
@@ -263,8 +269,8 @@ impl Machine {
         loop {
             let windows = self.streams.windows();
             let (windows, block) = store.memory.split_at_mut_checked(windows).ok_or(DeltaError::TooLarge)?;
-            let (keys, shifts) = (&mut *store.keys, &mut *store.shifts);
-            let parts = &mut Parts { windows, block, keys, shifts, limits: store.limits };
+            let (work, keys, shifts) = (&mut *store.work, &mut *store.keys, &mut *store.shifts);
+            let parts = &mut Parts { windows, block, work, keys, shifts, limits: store.limits };
             let state = match self.step {
                 Step::Stopped => return Err(DeltaError::NotRunning.into()),
                 Step::Done if rest.is_empty() => State::Done,

@@ -2,7 +2,7 @@
 
 use sealift_manifests::delta_format::field;
 
-use super::{Mover, Place, is_pointer, read, signed, write};
+use super::{Mover, Place, half, read, signed, word, write};
 
 /// Rewrites the instruction at `at`, if it holds an address; returns its length.
 pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
@@ -15,7 +15,11 @@ pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) 
     let to_word = (place.pc(at).wrapping_neg() & 3) as usize;
     if to_word != 0 && to_word < len {
         let aligned = at.saturating_add(to_word);
-        if is_pointer(bytes, aligned, place) || is_prologue(bytes, aligned) {
+        let starts = match word(bytes, aligned) {
+            Some(value) => is_prologue(value as u16) || is_pointer(value, place),
+            None => half(bytes, aligned).is_some_and(is_prologue),
+        };
+        if starts {
             return to_word;
         }
     }
@@ -50,7 +54,13 @@ pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) 
 }
 
 /// ENTRY with the stack pointer (windowed ABI), or the ADDI that makes a frame on it (CALL0 ABI).
-fn is_prologue(bytes: &[u8], at: usize) -> bool {
-    matches!(read::<2>(bytes, at), Some([0x36, second]) if second & 15 == 1)
-        || read::<2>(bytes, at) == Some([0x12, 0xc1])
+#[inline]
+fn is_prologue(half: u16) -> bool {
+    half & 0x0fff == 0x0136 || half == 0xc112
+}
+
+/// Whether an aligned word is a pointer: code is unaligned and must not run into it.
+#[inline]
+fn is_pointer<M: Mover>(value: u32, place: &Place<'_, M>) -> bool {
+    place.fields & field::POINTER32 != 0 && place.address(u64::from(value)).is_some()
 }
