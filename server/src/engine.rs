@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::jobs::{self, Effect};
 use crate::ledger::{Ledger, LedgerError, Thing};
+use crate::provisioning;
 use crate::registry;
 use crate::watching::Watch;
 
@@ -72,6 +73,7 @@ pub enum OpenError {
 enum Command {
     Jobs(jobs::Request, oneshot::Sender<Result<jobs::Response, jobs::Failure>>),
     Registry(registry::Request, oneshot::Sender<Result<registry::Response, registry::Failure>>),
+    Provisioning(provisioning::Request, oneshot::Sender<Result<provisioning::Response, provisioning::Failure>>),
 }
 
 /// A decided answer, which waits for the commit. Dropped unsent, it tells the requester that the server failed.
@@ -80,6 +82,10 @@ enum Answer {
     Registry(
         Result<registry::Response, registry::Failure>,
         oneshot::Sender<Result<registry::Response, registry::Failure>>,
+    ),
+    Provisioning(
+        Result<provisioning::Response, provisioning::Failure>,
+        oneshot::Sender<Result<provisioning::Response, provisioning::Failure>>,
     ),
 }
 
@@ -193,6 +199,18 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Asks about provisioning; the answer is durable. `None` when too many requests wait or the server stops.
+    pub async fn provisioning(
+        &self,
+        request: provisioning::Request,
+    ) -> Option<Result<provisioning::Response, provisioning::Failure>> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.try_send(Command::Provisioning(request, reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
 /// Makes the tables, so that a bad file is found at start and not at the first request.
 fn prepare(database: &Database) -> Result<(), LedgerError> {
     let transaction = database.begin_write()?;
@@ -265,6 +283,15 @@ impl Worker {
                         Answer::Registry(answer, reply)
                     }
                 },
+                Command::Provisioning(request, reply) => match provisioning::handle(&mut ledger, &request, now) {
+                    Err(provisioning::Failure::Ledger(error)) => return Err(error),
+                    answer => {
+                        if answer.is_ok() {
+                            turn.effects.extend(request.changes_access().map(Effect::AccessChanged));
+                        }
+                        Answer::Provisioning(answer, reply)
+                    }
+                },
             });
         }
         turn.next = ledger.next_deadline()?;
@@ -293,6 +320,7 @@ impl Answer {
         match self {
             Self::Jobs(answer, reply) => drop(reply.send(answer)),
             Self::Registry(answer, reply) => drop(reply.send(answer)),
+            Self::Provisioning(answer, reply) => drop(reply.send(answer)),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod mqtt;
 pub mod pki;
+pub mod provisioning;
 pub mod publish;
 pub mod registry;
 pub mod rollout;

@@ -8,6 +8,7 @@ mod jobs;
 mod operators;
 mod output;
 mod policies;
+mod provisioning;
 mod publish;
 mod registrar;
 mod rollout;
@@ -79,7 +80,19 @@ enum Command {
     /// List and make groups.
     #[command(subcommand)]
     Groups(devices::Groups),
-    /// Write, list, attach and detach AWS IoT policies.
+    /// Register the CAs whose certificates your devices were made with.
+    #[command(subcommand)]
+    Ca(provisioning::Ca),
+    /// Write, list and remove AWS IoT provisioning templates.
+    #[command(subcommand)]
+    Templates(provisioning::Templates),
+    /// Make, list and revoke claims, with which a production line's devices enrol themselves.
+    #[command(subcommand)]
+    Claims(provisioning::Claims),
+    /// List, activate and revoke certificates that no device has yet.
+    #[command(subcommand)]
+    Certificates(provisioning::Certificates),
+    /// Write, list, attach, detach and delete AWS IoT policies.
     #[command(subcommand)]
     Policies(policies::Policies),
     /// Show what isn't as the security profiles say.
@@ -340,6 +353,10 @@ impl Cli {
                 Command::Jobs(jobs) => jobs.run().await,
                 Command::Devices(devices) => devices.run().await,
                 Command::Groups(groups) => groups.run().await,
+                Command::Ca(ca) => ca.run().await,
+                Command::Templates(templates) => templates.run().await,
+                Command::Claims(claims) => claims.run().await,
+                Command::Certificates(certificates) => certificates.run().await,
                 Command::Policies(policies) => policies.run().await,
                 Command::Operators(operators) => operators.run().await,
                 Command::Alerts(alerts) => alerts.run().await,
@@ -365,6 +382,10 @@ impl Command {
             Self::Jobs(jobs) => jobs.common().json,
             Self::Devices(devices) => devices.common().json,
             Self::Groups(groups) => groups.common().json,
+            Self::Ca(ca) => ca.common().json,
+            Self::Templates(templates) => templates.common().json,
+            Self::Claims(claims) => claims.common().json,
+            Self::Certificates(certificates) => certificates.common().json,
             Self::Policies(policies) => policies.common().json,
             Self::Operators(operators) => operators.common().json,
             Self::Alerts(alerts) => alerts.common.json,

@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use sealift_jobs::ThingName;
 use serde_json::json;
 
+use super::provisioning::{escaped, removed};
 use super::{BAD_FILE, Common, Failure, output};
 use crate::control::Client;
 use crate::ledger::{StoredPolicy, Thing};
 use crate::mqtt::policy::{DEFAULT, Policy};
 
-/// Write, list, attach and detach AWS IoT policies.
+/// Write, list, attach, detach and delete AWS IoT policies.
 #[derive(Debug, Subcommand)]
 pub(super) enum Policies {
     /// Write a policy from an AWS IoT policy document.
@@ -24,6 +25,8 @@ pub(super) enum Policies {
     Attach(Attach),
     /// Detach a policy from a device's certificate.
     Detach(Attach),
+    /// Delete a policy; refused while something has it attached, as AWS does.
+    Delete(Delete),
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +57,15 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    common: Common,
+    /// The policy.
+    #[arg(long, value_name = "NAME")]
+    name: String,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Attach {
     #[command(flatten)]
     common: Common,
@@ -71,6 +83,7 @@ impl Policies {
             Self::Put(put) => &put.common,
             Self::List(list) | Self::Default(list) => &list.common,
             Self::Attach(attach) | Self::Detach(attach) => &attach.common,
+            Self::Delete(delete) => &delete.common,
         }
     }
 
@@ -95,6 +108,11 @@ impl Policies {
             }
             Self::Attach(attach) => attach.run(&client, "attach").await,
             Self::Detach(attach) => attach.run(&client, "detach").await,
+            Self::Delete(delete) => {
+                let gone: serde_json::Value = client.delete(&format!("/v1/policies/{}", escaped(&delete.name))).await?;
+                removed(&delete.common, &gone, "policy", &delete.name);
+                Ok(())
+            }
         }
     }
 }
@@ -119,11 +137,7 @@ impl Put {
 impl Attach {
     async fn run(&self, client: &Client, act: &str) -> Result<(), Failure> {
         // The name is a path segment here; what AWS allows in it is safe there once `+` and the like are escaped.
-        let name: String = self
-            .name
-            .bytes()
-            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
-            .collect();
+        let name = escaped(&self.name);
         let thing: Thing = client.post(&format!("/v1/policies/{name}/{act}/{}", self.thing), &json!({})).await?;
         if self.common.json {
             output::json(&thing);

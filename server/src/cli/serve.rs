@@ -108,23 +108,27 @@ impl Serve {
             _ => Failure::new(BAD_FILE, error),
         })?;
         engine.watch().begin(state, self.profiles()?);
-        let authority = Authority::open(&state.join("ca"))?;
+        let authority = Arc::new(Authority::open(&state.join("ca"))?);
         let store = LocalStore::open(&state.join("artifacts")).map_err(|e| Failure::new(FAILED, e))?;
         let limits = self.limits();
         let names = self.certificate_names();
         let tls = endpoint::server_config(&authority, authority.issue_server(&names)?)?;
-        let certificate = tls.certificate;
+        let (certificate, trust) = (tls.certificate, tls.trust);
+        if !trust.refresh(&engine).await {
+            return Err(Failure::new(FAILED, "the registered CAs can't be read"));
+        }
         raise_open_files();
         let (listener, address) = bind(self.listen).await?;
         let (mqtt_listener, mqtt_address) = bind(self.mqtt_address()).await?;
         let url = self.url(address);
         let links = Arc::new(Links::open(&state.join("ca"), self.public_url.clone(), url.clone())?);
-        let broker = Broker::new(engine.clone(), self.mqtt_limits(), links.clone(), system_clock());
+        let broker = Broker::new(engine.clone(), self.mqtt_limits(), links.clone(), authority.clone(), system_clock());
         let control = control::listen(state).map_err(|e| Failure::new(FAILED, e))?;
         let app = Arc::new(App {
             engine,
             store,
             authority,
+            trust: trust.clone(),
             limits,
             clock: system_clock(),
             policy: policy(self.development),
@@ -132,10 +136,10 @@ impl Serve {
             broker: broker.clone(),
         });
         let (stopper, stop) = watch::channel(false);
-        let listening = Listening { listener, tls: tls.https, limits, stop: stop.clone() };
+        let listening = Listening { listener, tls: tls.https, trust: trust.clone(), limits, stop: stop.clone() };
         let both = Serves::Both(endpoint::router(app.clone()), broker.clone());
         let devices = tokio::spawn(endpoint::serve(listening, both));
-        let listening = Listening { listener: mqtt_listener, tls: tls.mqtt, limits, stop: stop.clone() };
+        let listening = Listening { listener: mqtt_listener, tls: tls.mqtt, trust, limits, stop: stop.clone() };
         let messages = tokio::spawn(endpoint::serve(listening, Serves::Mqtt(broker.clone())));
         let watching = tokio::spawn(watching::task::attend(app.engine.watch().clone(), system_clock(), stop.clone()));
         let (metrics, metrics_address) = match self.metrics_listen {

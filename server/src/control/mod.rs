@@ -15,5 +15,5 @@ mod socket;
 pub use client::{Client, ClientError, Credentials};
 pub use operators::{OperatorView, Operators, Role};
 pub use remote::{Remote, start};
-pub use routes::{IssuedToken, NewToken, router};
+pub use routes::{IssuedToken, NewClaim, NewTemplate, NewToken, router};
 pub use socket::{SocketError, listen};

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::stall::Stall;
-use super::{Limits, Peer};
+use super::{Limits, Peer, Trust, newcomer};
 use crate::mqtt::{self, Broker};
 
 /// Pause after an accept that failed (no file descriptors left, say): trying at once would only burn a core.
@@ -27,6 +27,8 @@ pub struct Listening {
     pub listener: TcpListener,
     /// TLS.
     pub tls: ServerConfig,
+    /// The CAs that TLS knows.
+    pub trust: Arc<Trust>,
     /// Bounds.
     pub limits: Limits,
     /// Turns true when the server stops.
@@ -42,9 +44,17 @@ pub enum Serves {
     Mqtt(Arc<Broker>),
 }
 
+impl Serves {
+    fn broker(&self) -> &Arc<Broker> {
+        match self {
+            Self::Both(_, broker) | Self::Mqtt(broker) => broker,
+        }
+    }
+}
+
 /// Serves devices over mutual TLS until the stop signal, then lets open requests end.
 pub async fn serve(listening: Listening, serves: Serves) {
-    let Listening { listener, tls, limits, mut stop } = listening;
+    let Listening { listener, tls, trust, limits, mut stop } = listening;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let slots = Arc::new(Semaphore::new(limits.connections));
     // Each connection holds a sender; when all are gone, `ended` closes.
@@ -67,6 +77,7 @@ pub async fn serve(listening: Listening, serves: Serves) {
             }
         };
         let (acceptor, serves, stop, open) = (acceptor.clone(), serves.clone(), stop.clone(), open.clone());
+        let trust = trust.clone();
         tokio::spawn(async move {
             // Held until the connection ends.
             let (_slot, _open) = (slot, open);
@@ -76,9 +87,7 @@ pub async fn serve(listening: Listening, serves: Serves) {
             let stream = match handshake {
                 Ok(Ok(stream)) => stream,
                 failed => {
-                    let broker = match &serves {
-                        Serves::Both(_, broker) | Serves::Mqtt(broker) => broker,
-                    };
+                    let broker = serves.broker();
                     broker.counters.handshakes_failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     match failed {
                         Ok(Err(error)) => tracing::info!(%address, %error, "a TLS handshake failed"),
@@ -87,7 +96,17 @@ pub async fn serve(listening: Listening, serves: Serves) {
                     return;
                 }
             };
-            let peer = stream.get_ref().1.peer_certificates().and_then(Peer::from_certificates);
+            let tls = stream.get_ref().1;
+            let peer = tls.peer_certificates().and_then(Peer::from_certificates);
+            if let Some(chain) = tls.peer_certificates()
+                && let Some(ca) = trust.registered_issuer(chain)
+            {
+                let (broker, chain) = (serves.broker().clone(), chain.to_vec());
+                let from = (address, tls.server_name().is_some());
+                if !Box::pin(newcomer::may_go_on(&broker, broker.engine(), &chain, ca, from)).await {
+                    return;
+                }
+            }
             let by_alpn = stream.get_ref().1.alpn_protocol() == Some(super::tls::MQTT);
             match serves {
                 Serves::Both(router, _) if !by_alpn => {
@@ -99,12 +118,12 @@ pub async fn serve(listening: Listening, serves: Serves) {
                     Box::pin(http(stream, router, limits, stop, Some(address))).await;
                 }
                 Serves::Both(_, broker) | Serves::Mqtt(broker) => match peer.map(Peer::into_parts) {
-                    Some((Some(thing), fingerprint)) => {
+                    Some((named, fingerprint)) => {
                         let origin = broker.links().origin(stream.get_ref().1.server_name(), stream.get_ref().0);
-                        let client = mqtt::Client { thing, fingerprint, address, origin };
+                        let client = mqtt::Client { named, fingerprint, address, origin };
                         Box::pin(mqtt::run(Stall::new(stream, limits.stall), client, broker)).await;
                     }
-                    _ => tracing::info!(%address, "MQTT without a certificate that names a thing"),
+                    None => tracing::info!(%address, "MQTT without a certificate"),
                 },
             }
         });

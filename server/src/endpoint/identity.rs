@@ -1,4 +1,4 @@
-//! Who speaks: the thing that the client certificate names, as long as the registry knows this very certificate.
+//! Who speaks: the thing whose certificate the client showed, as long as the registry knows this very certificate.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{ApiError, App};
 use crate::registry;
 
-/// The certificate a connection was made with: already verified against the CA by TLS.
+/// The certificate a connection was made with: already verified against a CA by TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its common name, when that can name a thing.
@@ -86,12 +86,13 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let refused = |message: &str| ApiError::new(ErrorCode::Forbidden, message);
         let peer = parts.extensions.get::<Peer>().ok_or_else(|| refused("a client certificate is needed"))?;
-        let name = peer.thing.clone().ok_or_else(|| refused("the certificate names no thing"))?;
         // Asked with every request, so that a revocation acts on open connections too.
         let busy = || ApiError::new(ErrorCode::ServiceUnavailable, "the server is busy; try again");
-        let known = match app.engine.registry(registry::Request::Thing(name)).await {
-            Some(Ok(registry::Response::Thing(thing))) => Some(thing),
-            Some(Ok(_) | Err(registry::Failure::NoThing(_))) => None,
+        let asked = registry::Request::Access { fingerprint: peer.fingerprint.clone(), named: peer.thing.clone() };
+        let known = match app.engine.registry(asked).await {
+            Some(Ok(registry::Response::Access(registry::Identity::Thing(thing), _))) => Some(thing),
+            // A claim has no business here: it is for the provisioning topics alone.
+            Some(Ok(_)) => None,
             Some(Err(_)) | None => return Err(busy()),
         };
         if let Some(thing) = known

@@ -9,9 +9,11 @@ mod data_plane;
 mod enrol;
 mod identity;
 mod links;
+mod newcomer;
 mod repository;
 mod stall;
 mod tls;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub use identity::Peer;
 pub use links::Links;
 pub(crate) use stall::Stall;
 pub use tls::{Tls, server_config};
+pub use trust::Trust;
 
 pub(crate) use answer::{ApiError, json_body, no_method, no_route};
 
@@ -74,7 +77,9 @@ pub struct App {
     /// Published files.
     pub store: LocalStore,
     /// The development CA.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
+    /// The CAs that TLS knows.
+    pub trust: Arc<Trust>,
     /// Bounds.
     pub limits: Limits,
     /// The time.

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, RwLock};
 
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
 
+use super::trust::{Clients, Trust};
 use crate::pki::{Authority, PkiError, ServerCertificate};
 
 /// AWS IoT's name for HTTPS with client certificates on port 443, beside plain HTTP/1.1.
@@ -62,38 +63,32 @@ pub struct Tls {
     pub mqtt: ServerConfig,
     /// The handle to renew the server's certificate.
     pub certificate: Arc<Certificate>,
+    /// The CAs that clients' certificates may be of.
+    pub trust: Arc<Trust>,
 }
 
-/// Makes the TLS configurations. A client with a certificate of another CA fails in the handshake.
+/// Makes the TLS configurations. A client with a certificate of a CA that isn't known fails in the handshake.
 ///
 /// # Errors
 /// [`PkiError::Make`].
 pub fn server_config(authority: &Authority, certificate: ServerCertificate) -> Result<Tls, PkiError> {
     let fail = |e: &dyn std::fmt::Display| PkiError::Make { what: "the TLS configuration", problem: e.to_string() };
     let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der().clone()).map_err(|e| fail(&e))?;
-    let roots = Arc::new(roots);
-    let clients = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let trust = Trust::new(authority.der(), provider.clone())?;
     let names = certificate.names.clone();
     let current = certified(certificate, &provider)?;
     let certificate = Arc::new(Certificate { current: RwLock::new(current), names, provider: provider.clone() });
-    let config = |clients, names: &[&[u8]]| -> Result<ServerConfig, PkiError> {
+    let config = |mandatory: bool, names: &[&[u8]]| -> Result<ServerConfig, PkiError> {
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|e| fail(&e))?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(Arc::new(Clients { trust: trust.clone(), mandatory }))
             .with_cert_resolver(certificate.clone());
         config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
         // Thousands of devices that come back at once gain little from tickets, and each one costs.
         config.send_tls13_tickets = 1;
         Ok(config)
     };
-    let anybody = clients().allow_unauthenticated().build().map_err(|e| fail(&e))?;
-    let enrolled = clients().build().map_err(|e| fail(&e))?;
-    Ok(Tls {
-        https: config(anybody, &[HTTPS[0], HTTPS[1], MQTT])?,
-        mqtt: config(enrolled, &[MQTT, b"mqtt"])?,
-        certificate,
-    })
+    let (https, mqtt) = (config(false, &[HTTPS[0], HTTPS[1], MQTT])?, config(true, &[MQTT, b"mqtt"])?);
+    Ok(Tls { https, mqtt, certificate, trust })
 }

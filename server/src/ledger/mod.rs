@@ -4,13 +4,18 @@
 //! [`crate::jobs`] and [`crate::registry`] do. A transaction that isn't committed leaves no trace, and one that is
 //! committed is on disk when the commit returns.
 
+mod identities;
+mod jobs;
 mod record;
+mod things;
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
-use sealift_jobs::{ExecutionStatus, GroupName, JobId, ThingName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use identities::{
+    CaCertificate, CaMode, Certificate, CertificateStatus, Ownership, Provisioned, ProvisioningTemplate, TemplateKind,
+};
 pub use record::{EnrolmentToken, Execution, Group, Job, NextCertificate, Proof, RetryBudget, StoredPolicy, Thing};
 
 type Bytes = &'static [u8];
@@ -30,6 +35,13 @@ const EXECUTIONS: TableDefinition<'_, ExecutionKey, Bytes> = TableDefinition::ne
 const CURRENT: TableDefinition<'_, (Str, Str), u64> = TableDefinition::new("current");
 const PENDING: TableDefinition<'_, (Str, u64), (Str, u64)> = TableDefinition::new("pending");
 const POLICIES: TableDefinition<'_, Str, Bytes> = TableDefinition::new("policies");
+const CAS: TableDefinition<'_, Str, Bytes> = TableDefinition::new("cas");
+const TEMPLATES: TableDefinition<'_, Str, Bytes> = TableDefinition::new("templates");
+const CERTIFICATES: TableDefinition<'_, Str, Bytes> = TableDefinition::new("certificates");
+const OWNERSHIPS: TableDefinition<'_, (u64, Str), ()> = TableDefinition::new("ownerships");
+/// A certificate's fingerprint, and the thing it speaks for. Things of older databases may be missing: they are found by the
+/// common name of their certificate.
+const PRINCIPALS: TableDefinition<'_, Str, Str> = TableDefinition::new("principals");
 const TIMERS: TableDefinition<'_, (u64, Str, Str, u64), ()> = TableDefinition::new("timers");
 
 /// Version of the tables' layout; a database of another version is refused, never guessed at.
@@ -84,6 +96,11 @@ pub struct Ledger<'t> {
     pending: Table<'t, (Str, u64), (Str, u64)>,
     timers: Table<'t, (u64, Str, Str, u64), ()>,
     policies: Table<'t, Str, Bytes>,
+    cas: Table<'t, Str, Bytes>,
+    templates: Table<'t, Str, Bytes>,
+    certificates: Table<'t, Str, Bytes>,
+    ownerships: Table<'t, (u64, Str), ()>,
+    principals: Table<'t, Str, Str>,
     dirty: bool,
 }
 
@@ -115,6 +132,11 @@ impl<'t> Ledger<'t> {
             pending: transaction.open_table(PENDING)?,
             timers: transaction.open_table(TIMERS)?,
             policies: transaction.open_table(POLICIES)?,
+            cas: transaction.open_table(CAS)?,
+            templates: transaction.open_table(TEMPLATES)?,
+            certificates: transaction.open_table(CERTIFICATES)?,
+            ownerships: transaction.open_table(OWNERSHIPS)?,
+            principals: transaction.open_table(PRINCIPALS)?,
             dirty: false,
         };
         let schema = ledger.meta.get("schema")?.map(|v| v.value());
@@ -144,364 +166,5 @@ impl<'t> Ledger<'t> {
         self.meta.insert("sequence", next)?;
         self.dirty = true;
         Ok(next)
-    }
-
-    // -- things, groups, tokens
-
-    /// One thing.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn thing(&self, name: &ThingName) -> Result<Option<Thing>> {
-        self.things.get(name.as_str())?.map(|v| read("things", name.as_str(), v.value())).transpose()
-    }
-
-    /// Writes a thing and its memberships.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_thing(&mut self, thing: &Thing) -> Result<()> {
-        self.dirty = true;
-        if let Some(before) = self.thing(&thing.name)? {
-            for group in &before.groups {
-                self.members.remove((group.as_str(), thing.name.as_str()))?;
-            }
-        }
-        for group in &thing.groups {
-            self.members.insert((group.as_str(), thing.name.as_str()), ())?;
-        }
-        self.things.insert(thing.name.as_str(), write(thing).as_slice())?;
-        Ok(())
-    }
-
-    /// Things by name, after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn things(&self, after: Option<&str>, limit: usize) -> Result<Vec<Thing>> {
-        let mut page = Vec::new();
-        for entry in self.things.range(after.unwrap_or("")..)? {
-            let (key, value) = entry?;
-            if after == Some(key.value()) {
-                continue;
-            }
-            if page.len() == limit.min(PAGE_MAX) {
-                break;
-            }
-            page.push(read("things", key.value(), value.value())?);
-        }
-        Ok(page)
-    }
-
-    /// One group.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn group(&self, name: &GroupName) -> Result<Option<Group>> {
-        self.groups.get(name.as_str())?.map(|v| read("groups", name.as_str(), v.value())).transpose()
-    }
-
-    /// Writes a group.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_group(&mut self, group: &Group) -> Result<()> {
-        self.dirty = true;
-        self.groups.insert(group.name.as_str(), write(group).as_slice())?;
-        Ok(())
-    }
-
-    /// Every group. Groups are few: they are named by people.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn groups(&self) -> Result<Vec<Group>> {
-        let mut all = Vec::new();
-        for entry in self.groups.iter()? {
-            let (key, value) = entry?;
-            all.push(read("groups", key.value(), value.value())?);
-        }
-        Ok(all)
-    }
-
-    /// Names of a group's things, after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn members(&self, group: &GroupName, after: Option<&str>, limit: usize) -> Result<Vec<ThingName>> {
-        let mut page = Vec::new();
-        for entry in self.members.range((group.as_str(), after.unwrap_or(""))..)? {
-            let (key, _) = entry?;
-            let (of, thing) = key.value();
-            if of != group.as_str() || page.len() == limit {
-                break;
-            }
-            if after == Some(thing) {
-                continue;
-            }
-            page.extend(thing.parse::<ThingName>());
-        }
-        Ok(page)
-    }
-
-    /// One enrolment token, by the hex SHA-256 of its secret.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn token(&self, id: &str) -> Result<Option<EnrolmentToken>> {
-        self.tokens.get(id)?.map(|v| read("tokens", id, v.value())).transpose()
-    }
-
-    /// Writes a token.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_token(&mut self, token: &EnrolmentToken) -> Result<()> {
-        self.dirty = true;
-        self.tokens.insert(token.id.as_str(), write(token).as_slice())?;
-        Ok(())
-    }
-
-    /// One policy.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn policy(&self, name: &str) -> Result<Option<StoredPolicy>> {
-        self.policies.get(name)?.map(|v| read("policies", name, v.value())).transpose()
-    }
-
-    /// Writes a policy.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_policy(&mut self, policy: &StoredPolicy) -> Result<()> {
-        self.dirty = true;
-        self.policies.insert(policy.name.as_str(), write(policy).as_slice())?;
-        Ok(())
-    }
-
-    /// Every policy. Policies are few: they are named by people.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn policies(&self) -> Result<Vec<StoredPolicy>> {
-        let mut all = Vec::new();
-        for entry in self.policies.iter()? {
-            let (key, value) = entry?;
-            all.push(read("policies", key.value(), value.value())?);
-        }
-        Ok(all)
-    }
-
-    // -- jobs
-
-    /// One job.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn job(&self, id: &JobId) -> Result<Option<Job>> {
-        self.jobs.get(id.as_str())?.map(|v| read("jobs", id.as_str(), v.value())).transpose()
-    }
-
-    /// Writes a job.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_job(&mut self, job: &Job) -> Result<()> {
-        self.dirty = true;
-        self.jobs.insert(job.id.as_str(), write(job).as_slice())?;
-        Ok(())
-    }
-
-    /// Jobs by id, after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn jobs(&self, after: Option<&str>, limit: usize) -> Result<Vec<Job>> {
-        let mut page = Vec::new();
-        for entry in self.jobs.range(after.unwrap_or("")..)? {
-            let (key, value) = entry?;
-            if after == Some(key.value()) {
-                continue;
-            }
-            if page.len() == limit.min(PAGE_MAX) {
-                break;
-            }
-            page.push(read("jobs", key.value(), value.value())?);
-        }
-        Ok(page)
-    }
-
-    /// A job's document.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn document(&self, id: &JobId) -> Result<Option<String>> {
-        Ok(self.documents.get(id.as_str())?.map(|v| v.value().to_owned()))
-    }
-
-    /// Writes a job's document.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_document(&mut self, id: &JobId, document: &str) -> Result<()> {
-        self.dirty = true;
-        self.documents.insert(id.as_str(), document)?;
-        Ok(())
-    }
-
-    /// How many of a job's current executions are in each state; states with none are left out.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn counts(&self, job: &JobId) -> Result<Vec<(ExecutionStatus, u64)>> {
-        let mut counts = Vec::new();
-        for status in ExecutionStatus::ALL {
-            let count = self.counts.get((job.as_str(), status.as_str()))?.map_or(0, |v| v.value());
-            if count > 0 {
-                counts.push((status, count));
-            }
-        }
-        Ok(counts)
-    }
-
-    // -- executions
-
-    /// The number of the newest execution of `job` on `thing`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn current_number(&self, thing: &ThingName, job: &JobId) -> Result<Option<u64>> {
-        Ok(self.current.get((job.as_str(), thing.as_str()))?.map(|v| v.value()))
-    }
-
-    /// One execution.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn execution(&self, thing: &ThingName, job: &JobId, number: u64) -> Result<Option<Execution>> {
-        let value = self.executions.get((thing.as_str(), job.as_str(), number))?;
-        value.map(|v| read("executions", &format!("{thing}/{job}/{number}"), v.value())).transpose()
-    }
-
-    /// Writes an execution, and with it every index: the job's counts, the thing's pending list, the timers.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn put_execution(&mut self, execution: &Execution) -> Result<()> {
-        self.dirty = true;
-        let (thing, job, number) = (execution.thing.as_str(), execution.job.as_str(), execution.number);
-        let current = self.current_number(&execution.thing, &execution.job)?;
-        let before = match current {
-            Some(n) => self.execution(&execution.thing, &execution.job, n)?,
-            None => None,
-        };
-        if let Some(before) = &before {
-            self.count(job, before.status, -1)?;
-            if let Some(deadline) = before.deadline() {
-                self.timers.remove((deadline, thing, job, before.number))?;
-            }
-        }
-        self.count(job, execution.status, 1)?;
-        if current != Some(number) {
-            self.current.insert((job, thing), number)?;
-        }
-        if execution.status.is_terminal() {
-            self.pending.remove((thing, execution.sequence))?;
-        } else {
-            self.pending.insert((thing, execution.sequence), (job, number))?;
-            if let Some(deadline) = execution.deadline() {
-                self.timers.insert((deadline, thing, job, number), ())?;
-            }
-        }
-        self.executions.insert((thing, job, number), write(execution).as_slice())?;
-        Ok(())
-    }
-
-    fn count(&mut self, job: &str, status: ExecutionStatus, change: i64) -> Result<()> {
-        let key = (job, status.as_str());
-        let count = self.counts.get(key)?.map_or(0, |v| v.value()).saturating_add_signed(change);
-        self.counts.insert(key, count)?;
-        Ok(())
-    }
-
-    /// A thing's open executions in creation order.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn pending(&self, thing: &ThingName) -> Result<Vec<Execution>> {
-        let mut open = Vec::new();
-        for entry in self.pending.range((thing.as_str(), 0)..=(thing.as_str(), u64::MAX))? {
-            let (_, value) = entry?;
-            let (job, number) = value.value();
-            let key = (thing.as_str(), job, number);
-            if let Some(v) = self.executions.get(key)? {
-                open.push(read("executions", &format!("{thing}/{job}/{number}"), v.value())?);
-            }
-        }
-        Ok(open)
-    }
-
-    /// A job's current executions by thing name, after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn executions_of(&self, job: &JobId, after: Option<&str>, limit: usize) -> Result<Vec<Execution>> {
-        let mut page = Vec::new();
-        for entry in self.current.range((job.as_str(), after.unwrap_or(""))..)? {
-            let (key, number) = entry?;
-            let (of, thing) = key.value();
-            if of != job.as_str() || page.len() == limit.min(PAGE_MAX) {
-                break;
-            }
-            if after == Some(thing) {
-                continue;
-            }
-            if let Some(v) = self.executions.get((thing, job.as_str(), number.value()))? {
-                page.push(read("executions", &format!("{thing}/{job}"), v.value())?);
-            }
-        }
-        Ok(page)
-    }
-
-    /// A thing's newest execution of each job, newest job last; at most `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn executions_on(&self, thing: &ThingName, limit: usize) -> Result<Vec<Execution>> {
-        let mut by_job: std::collections::BTreeMap<String, Execution> = std::collections::BTreeMap::new();
-        for entry in self.executions.range((thing.as_str(), "", 0)..)? {
-            let (key, value) = entry?;
-            let (of, job, _) = key.value();
-            if of != thing.as_str() {
-                break;
-            }
-            by_job.insert(job.to_owned(), read("executions", &format!("{thing}/{job}"), value.value())?);
-        }
-        let mut all: Vec<Execution> = by_job.into_values().collect();
-        all.sort_by_key(|e| e.sequence);
-        let skip = all.len().saturating_sub(limit);
-        Ok(all.split_off(skip))
-    }
-
-    /// The earliest timer that is due at `now`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn due(&self, now: u64) -> Result<Option<(ThingName, JobId, u64)>> {
-        let Some((key, ())) = self.timers.first()?.map(|(k, _)| (k, ())) else { return Ok(None) };
-        let (deadline, thing, job, number) = key.value();
-        if deadline > now {
-            return Ok(None);
-        }
-        Ok(thing.parse().ok().zip(job.parse().ok()).map(|(thing, job)| (thing, job, number)))
-    }
-
-    /// When the earliest timer is due.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the database fails.
-    pub fn next_deadline(&self) -> Result<Option<u64>> {
-        Ok(self.timers.first()?.map(|(key, _)| key.value().0))
     }
 }

@@ -1,6 +1,6 @@
 //! What the database keeps. Times are whole seconds since the Unix epoch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealift_jobs::{ExecutionStatus, GroupName, JobExecutionState, JobId, JobStatus, StatusDetails, ThingName};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Thing {
-    /// Its name: the common name of its certificate.
+    /// Its name.
     pub name: ThingName,
     /// The product it is, as the token said.
     pub product: String,
@@ -33,6 +33,17 @@ pub struct Thing {
     /// Policies of its certificate; none stands for the default one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<String>,
+    /// What a provisioning template said of it (AWS IoT's thing attributes).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Thing {
+    /// Fingerprints of the certificates that speak for it: the one it has, and the one that may take its place.
+    pub fn fingerprints(&self) -> impl Iterator<Item = &str> {
+        let next = self.next.as_ref().map(|next| next.fingerprint.as_str());
+        [Some(self.fingerprint.as_str()), next].into_iter().flatten().filter(|one| !one.is_empty())
+    }
 }
 
 /// A certificate that was issued to a device for a key of its own making, and not used yet.

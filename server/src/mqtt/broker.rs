@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use sealift_jobs::ThingName;
+use serde_json::json;
 
 use super::counters::{Counters, count};
-use super::limits::{Limits, SESSIONS_PER_THING};
+use super::limits::{Limits, SESSIONS_PER_CLAIM, SESSIONS_PER_THING};
 use super::message::{Message, Qos, Will};
+use super::owner::Owner;
 use super::policy::{Action, Policy};
 use super::routes::Routes;
 use super::session::{Delivery, End, Granted, Session};
 use crate::endpoint::Links;
 use crate::engine::{Clock, Engine};
-use crate::registry;
+use crate::pki::Authority;
+use crate::registry::{self, Identity};
 
 /// How often sessions that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -26,9 +29,10 @@ pub struct Broker {
     pub(super) limits: Limits,
     pub(super) links: Arc<Links>,
     pub(super) clock: Clock,
+    pub(super) authority: Arc<Authority>,
     /// What happened so far.
     pub counters: Arc<Counters>,
-    sessions: Mutex<HashMap<ThingName, Vec<Arc<Session>>>>,
+    sessions: Mutex<HashMap<Owner, Vec<Arc<Session>>>>,
     routes: RwLock<Routes>,
     connections: AtomicU64,
     /// Raised whenever a certificate was revoked or a policy changed, before open connections are told.
@@ -38,8 +42,8 @@ pub struct Broker {
 /// What a certificate may do.
 #[derive(Debug)]
 pub(super) enum Access {
-    /// What its policies say; none stands for the default one.
-    Granted(Vec<Arc<Policy>>),
+    /// What its policies say; none stands for a thing's default one.
+    Granted(Owner, Vec<Arc<Policy>>),
     /// Unknown or revoked.
     Refused,
     /// The database doesn't answer.
@@ -57,18 +61,49 @@ pub(super) struct Left {
 
 impl Broker {
     /// A client reached for what isn't its own.
-    pub(super) fn stranger(&self, thing: &ThingName) {
-        self.engine.watch().wrong_identity(Some(thing), (self.clock)());
+    pub(super) fn stranger(&self, owner: &Owner) {
+        self.engine.watch().wrong_identity(owner.thing(), (self.clock)());
+    }
+
+    /// Things, jobs and certificates.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// AWS's event of just-in-time registration.
+    pub(crate) fn certificate_registered(&self, certificate: &str, ca: &str) {
+        let topic = format!("$aws/events/certificates/registered/{ca}");
+        if self.is_heard(&topic) {
+            let now = (self.clock)();
+            let body = json!({
+                "certificateId": certificate, "caCertificateId": ca, "timestamp": now,
+                "certificateStatus": "PENDING_ACTIVATION", "awsAccountId": "000000000000",
+                "certificateRegistrationTimestamp": now.to_string(),
+            });
+            self.publish(&Message::new(topic, body.to_string().into_bytes(), Qos::One));
+        }
     }
 
     /// A broker over `engine`, without connections.
     #[must_use]
-    pub fn new(engine: Engine, limits: Limits, links: Arc<Links>, clock: Clock) -> Arc<Self> {
+    pub fn new(
+        engine: Engine,
+        limits: Limits,
+        links: Arc<Links>,
+        authority: Arc<Authority>,
+        clock: Clock,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             limits,
             links,
             clock,
+            authority,
             counters: Arc::default(),
             sessions: Mutex::default(),
             routes: RwLock::default(),
@@ -82,7 +117,7 @@ impl Broker {
         &self.links
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<ThingName, Vec<Arc<Session>>>> {
+    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Vec<Arc<Session>>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,35 +131,41 @@ impl Broker {
     }
 
     /// Asks the registry what a certificate may do.
-    pub(super) async fn access(&self, thing: &ThingName, fingerprint: &str) -> Access {
-        match self.engine.registry(registry::Request::Access(thing.clone())).await {
+    pub(super) async fn access(&self, named: Option<&ThingName>, fingerprint: &str) -> Access {
+        let asked = registry::Request::Access { fingerprint: fingerprint.to_owned(), named: named.cloned() };
+        match self.engine.registry(asked).await {
             Some(Ok(registry::Response::Access(known, documents))) => {
-                match self.engine.speaks_for(&known, fingerprint).await {
-                    Some(true) => {}
-                    Some(false) => return Access::Refused,
-                    None => return Access::Unknown,
-                }
+                let owner = match known {
+                    Identity::Thing(known) => match self.engine.speaks_for(&known, fingerprint).await {
+                        Some(true) => Owner::Thing(known.name),
+                        Some(false) => return Access::Refused,
+                        None => return Access::Unknown,
+                    },
+                    // The default policy is a thing's.
+                    Identity::Certificate(known) if !documents.is_empty() => Owner::Claim(known.id.into()),
+                    Identity::Certificate(_) | Identity::Unknown => return Access::Refused,
+                };
                 let policies: Result<Vec<_>, _> =
                     documents.iter().map(|document| Policy::from_json(document).map(Arc::new)).collect();
                 match policies {
-                    Ok(policies) => Access::Granted(policies),
+                    Ok(policies) => Access::Granted(owner, policies),
                     Err(error) => {
                         // Checked when it was made: only a change by hand brings it here.
-                        tracing::error!(%thing, %error, "a stored policy can't be used");
+                        tracing::error!(%owner, %error, "a stored policy can't be used");
                         Access::Refused
                     }
                 }
             }
-            Some(Ok(_) | Err(registry::Failure::NoThing(_))) => Access::Refused,
+            Some(Ok(_)) => Access::Refused,
             Some(Err(_)) | None => Access::Unknown,
         }
     }
 
     /// Gives a connection its session: the one that was kept, or a new one. The flag says whether it was kept. `None`
-    /// when the thing has too many sessions already.
+    /// when the thing, or the claim, has too many sessions already.
     pub(super) fn attach(
         self: &Arc<Self>,
-        (thing, client_id): (&ThingName, &str),
+        (owner, client_id): (&Owner, &str),
         clean: bool,
         (connection, expiry): (u64, Duration),
         granted: Granted,
@@ -133,7 +174,7 @@ impl Broker {
         let mut last_word = None;
         let attached = {
             let mut all = self.sessions();
-            let own = all.entry(thing.clone()).or_default();
+            let own = all.entry(owner.clone()).or_default();
             let now = Instant::now();
             let at = own.iter().position(|one| &*one.client_id == client_id);
             let before = at.map(|at| own[at].clone());
@@ -153,10 +194,11 @@ impl Broker {
                         own.swap_remove(at);
                         self.unroute(&before);
                     }
-                    if own.len() >= SESSIONS_PER_THING {
+                    let most = if owner.thing().is_some() { SESSIONS_PER_THING } else { SESSIONS_PER_CLAIM };
+                    if own.len() >= most {
                         None
                     } else {
-                        let session = Arc::new(Session::new(thing.clone(), client_id.into()));
+                        let session = Arc::new(Session::new(owner.clone(), client_id.into()));
                         session.attach(connection, granted, expiry, will);
                         own.push(session.clone());
                         own.shrink_to_fit();
@@ -166,7 +208,7 @@ impl Broker {
             }
         };
         if let Some(will) = last_word {
-            self.last_word(thing, will);
+            self.last_word(owner, will);
         }
         attached
     }
@@ -178,13 +220,13 @@ impl Broker {
         if let Some(will) = will.filter(|_| how.with_will) {
             let delay = will.delay.min(expiry);
             if delay.is_zero() {
-                self.last_word(&session.thing, will);
+                self.last_word(&session.owner, will);
             } else {
                 let (broker, session) = (self.clone(), session.clone());
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
                     if !session.is_connected() {
-                        broker.last_word(&session.thing, will);
+                        broker.last_word(&session.owner, will);
                     }
                 });
             }
@@ -196,10 +238,10 @@ impl Broker {
 
     fn remove(&self, session: &Arc<Session>) {
         let mut all = self.sessions();
-        if let Some(own) = all.get_mut(&session.thing) {
+        if let Some(own) = all.get_mut(&session.owner) {
             own.retain(|one| !Arc::ptr_eq(one, session));
             if own.is_empty() {
-                all.remove(&session.thing);
+                all.remove(&session.owner);
             }
         }
         drop(all);
@@ -216,8 +258,8 @@ impl Broker {
         }
     }
 
-    fn last_word(&self, thing: &ThingName, mut will: Will) {
-        tracing::debug!(%thing, topic = %will.message.topic, "a client is gone without a word: its will is said");
+    fn last_word(&self, owner: &Owner, mut will: Will) {
+        tracing::debug!(%owner, topic = %will.message.topic, "a client is gone without a word: its will is said");
         will.message.expires = will.life.map(|life| Instant::now() + life);
         self.publish(&will.message);
     }
@@ -266,6 +308,11 @@ impl Broker {
         self.deliver(asker, message, granted_to_asker.unwrap_or(message.qos));
     }
 
+    /// Gives an answer to the one who asked and to nobody else, subscribed or not.
+    pub(super) fn answer_alone(&self, asker: &Arc<Session>, message: &Message) {
+        self.deliver(asker, message, message.qos);
+    }
+
     fn deliver(&self, session: &Arc<Session>, message: &Message, granted: Qos) {
         if !session.may(Action::Receive, &message.topic) {
             return;
@@ -280,23 +327,23 @@ impl Broker {
         }
     }
 
-    /// Things with a connection.
-    pub(super) fn connected(&self) -> Vec<ThingName> {
+    /// Things and claims with a connection.
+    pub(super) fn connected(&self) -> Vec<Owner> {
         let all = self.sessions();
-        all.iter().filter(|(_, own)| own.iter().any(|one| one.is_connected())).map(|(thing, _)| thing.clone()).collect()
+        all.iter().filter(|(_, own)| own.iter().any(|one| one.is_connected())).map(|(owner, _)| owner.clone()).collect()
     }
 
-    /// Looks again at what a thing may do, and ends or changes its open connections.
-    pub(super) async fn access_changed(&self, thing: &ThingName) {
+    /// Looks again at what a thing or claim may do, and ends or changes its open connections.
+    pub(super) async fn access_changed(&self, owner: &Owner) {
         self.access.fetch_add(1, Ordering::AcqRel);
-        let own = self.sessions().get(thing).cloned().unwrap_or_default();
+        let own = self.sessions().get(owner).cloned().unwrap_or_default();
         for session in own {
             let fingerprint = session.fingerprint();
-            match self.access(thing, &fingerprint).await {
-                Access::Granted(policies) => session.set_policies(policies),
-                Access::Refused => {
+            match self.access(owner.thing(), &fingerprint).await {
+                Access::Granted(of, policies) if of == *owner => session.set_policies(policies),
+                Access::Granted(..) | Access::Refused => {
                     count(&self.counters.revoked);
-                    tracing::warn!(%thing, client = %session.client_id, "the certificate isn't active any more: disconnected");
+                    tracing::warn!(%owner, client = %session.client_id, "the certificate isn't active any more: disconnected");
                     session.end(End::Revoked);
                     // What was kept for it is forgotten: the certificate won't come back.
                     if !session.is_connected() {

@@ -59,9 +59,15 @@ counters! {
     jobs_rejected,
     /// Jobs requests answered with `accepted`.
     jobs_accepted,
+    /// Certificates of registered CAs that were registered on first sight.
+    certificates_registered,
+    /// Things that a provisioning template made.
+    things_provisioned,
+    /// Provisioning requests answered with `rejected`, and templates that made no thing of a certificate.
+    provisioning_rejected,
 }
 
 /// Adds one.
-pub(super) fn count(counter: &AtomicU64) {
+pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

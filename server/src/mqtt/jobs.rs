@@ -51,7 +51,7 @@ pub(super) async fn serve(
         }
         Err(refused) => {
             count(&broker.counters.jobs_rejected);
-            tracing::info!(thing = %session.thing, topic = asked.topic, code = %refused.code, "a jobs request was rejected");
+            tracing::info!(thing = %session.owner, topic = asked.topic, code = %refused.code, "a jobs request was rejected");
             ("rejected", rejected(refused))
         }
     };

@@ -29,6 +29,8 @@ pub(super) const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3_6
 /// Sessions that one thing may have, connected or kept. AWS knows no such bound; here it is what keeps one device from
 /// filling the memory with sessions.
 pub(super) const SESSIONS_PER_THING: usize = 8;
+/// Sessions that one claim may have: a claim is shared by all devices of a production line.
+pub(super) const SESSIONS_PER_CLAIM: usize = 512;
 /// Messages that wait for one client.
 pub(super) const QUEUE_MAX: usize = 128;
 /// Bytes of messages that wait for one client.

@@ -1,7 +1,8 @@
 //! The message broker of the local endpoint: MQTT 3.1.1 and 5 as AWS IoT Core speaks them, over mutual TLS.
 //!
 //! Bytes become packets in `wire` (framing and parsing are `mqtt-protocol-core`'s), a `connection` task asks the
-//! policies (`policy`) and acts, `jobs` brings requests to the one Jobs machine that HTTPS uses too, `notify` tells
+//! policies (`policy`) and acts, `jobs` brings requests to the one Jobs machine that HTTPS uses too, `provisioning` those of
+//! devices that aren't things yet to theirs, `notify` tells
 //! what changed, and the `broker` knows who gets what. `ENDPOINT.md` beside this crate tells what differs from AWS.
 
 mod broker;
@@ -12,7 +13,9 @@ mod jobs;
 mod limits;
 mod message;
 mod notify;
+mod owner;
 pub mod policy;
+mod provisioning;
 mod rate;
 mod routes;
 mod session;
@@ -28,6 +31,7 @@ pub use counters::Counters;
 pub use limits::Limits;
 
 pub(crate) use connection::{Client, run};
+pub(crate) use counters::count;
 
 /// What a broker does besides serving connections: it tells what happened, forgets old sessions, and says goodbye when
 /// the server stops.

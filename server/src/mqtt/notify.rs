@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::broker::Broker;
 use super::jobs::execution_value;
 use super::message::{Message, Qos};
+use super::owner::Owner;
 use crate::jobs::{DeviceAsk, Effect, Request, Response};
 
 /// Looks at the state of so many things at a time: together they share the database's transactions.
@@ -47,13 +48,14 @@ pub(super) async fn run(broker: Arc<Broker>, mut effects: broadcast::Receiver<Ef
             Ok(Effect::NextChanged(thing)) => news.push((thing, Kind::Next)),
             Ok(Effect::ExecutionEnded { job, thing, status }) => ended(&broker, &job, &thing, status),
             Ok(Effect::JobEnded(_)) => {}
-            Ok(Effect::AccessChanged(Some(thing))) => broker.access_changed(&thing).await,
+            Ok(Effect::AccessChanged(Some(thing))) => broker.access_changed(&Owner::Thing(thing)).await,
             Ok(Effect::AccessChanged(None)) => everybody(&broker).await,
             Err(RecvError::Lagged(lost)) => {
                 // What was lost is unknown, so everything is looked at again.
                 tracing::warn!(lost, "notifications fell behind; every connected thing is told its state again");
                 everybody(&broker).await;
-                news.extend(broker.connected().into_iter().flat_map(|t| [(t.clone(), Kind::Pending), (t, Kind::Next)]));
+                let things = broker.connected().into_iter().filter_map(|owner| owner.thing().cloned());
+                news.extend(things.flat_map(|t| [(t.clone(), Kind::Pending), (t, Kind::Next)]));
             }
             Err(RecvError::Closed) => return,
         }
@@ -73,8 +75,8 @@ pub(super) async fn run(broker: Arc<Broker>, mut effects: broadcast::Receiver<Ef
 }
 
 async fn everybody(broker: &Arc<Broker>) {
-    for thing in broker.connected() {
-        broker.access_changed(&thing).await;
+    for owner in broker.connected() {
+        broker.access_changed(&owner).await;
     }
 }
 

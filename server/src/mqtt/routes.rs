@@ -97,11 +97,11 @@ mod tests {
     use super::*;
 
     fn client(name: &str) -> Arc<Session> {
-        Arc::new(Session::new(name.parse().unwrap(), name.into()))
+        Arc::new(Session::new(crate::mqtt::owner::Owner::Thing(name.parse().unwrap()), name.into()))
     }
 
     fn names(routes: &Routes, topic: &str) -> Vec<String> {
-        let mut names: Vec<String> = routes.subscribers(topic).iter().map(|(s, _)| s.thing.to_string()).collect();
+        let mut names: Vec<String> = routes.subscribers(topic).iter().map(|(s, _)| s.owner.to_string()).collect();
         names.sort();
         names
     }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sealift_jobs::ThingName;
 use tokio::sync::Notify;
 
 use super::limits::{IN_FLIGHT_MAX, QUEUE_BYTES, QUEUE_MAX, RETRANSMIT, SUBSCRIPTIONS_MAX};
 use super::message::{Message, Qos, Will};
+use super::owner::Owner;
 use super::policy::{self, Action, Policy, Principal};
 
 /// Why a session ends its connection from outside.
@@ -27,7 +27,7 @@ pub(super) enum End {
 
 /// One client's session.
 pub(super) struct Session {
-    pub(super) thing: ThingName,
+    pub(super) owner: Owner,
     pub(super) client_id: Box<str>,
     /// Wakes the connection: there is something to send, or it has to end.
     pub(super) wake: Notify,
@@ -47,6 +47,8 @@ struct State {
     next_sending: u64,
     policies: Option<Vec<Arc<Policy>>>,
     fingerprint: Box<str>,
+    /// The certificate's common name, when it isn't the thing's name.
+    common_name: Option<Box<str>>,
     /// How long the session outlives its connection.
     expiry: Duration,
     expires: Option<Instant>,
@@ -66,6 +68,8 @@ pub(super) struct Granted {
     pub(super) policies: Vec<Arc<Policy>>,
     /// SHA-256 of the certificate's DER, hex.
     pub(super) fingerprint: Box<str>,
+    /// The certificate's common name, when it isn't the thing's name.
+    pub(super) common_name: Option<Box<str>>,
 }
 
 /// A message to send now.
@@ -86,8 +90,8 @@ pub(super) enum Delivery {
 }
 
 impl Session {
-    pub(super) fn new(thing: ThingName, client_id: Box<str>) -> Self {
-        Self { thing, client_id, wake: Notify::new(), state: Mutex::default() }
+    pub(super) fn new(owner: Owner, client_id: Box<str>) -> Self {
+        Self { owner, client_id, wake: Notify::new(), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,12 +101,13 @@ impl Session {
     /// Gives the session to a connection; the one before is told to end.
     pub(super) fn attach(&self, connection: u64, granted: Granted, expiry: Duration, will: Option<Will>) {
         let mut state = self.state();
-        let Granted { policies, fingerprint } = granted;
+        let Granted { policies, fingerprint, common_name } = granted;
         if let Some(before) = state.connection.replace(connection) {
             state.end = Some((before, End::TakenOver));
         }
         state.policies = (!policies.is_empty()).then_some(policies);
         state.fingerprint = fingerprint;
+        state.common_name = common_name;
         state.expiry = expiry;
         state.expires = None;
         state.will = will;
@@ -193,8 +198,13 @@ impl Session {
 
     /// Asks the policies.
     pub(super) fn may(&self, action: Action, name: &str) -> bool {
-        let policies = self.state().policies.clone();
-        let who = Principal { thing: &self.thing, client_id: &self.client_id };
+        let (policies, common_name) = {
+            let state = self.state();
+            (state.policies.clone(), state.common_name.clone())
+        };
+        let thing = self.owner.thing();
+        let common_name = common_name.as_deref().or(thing.map(|thing| thing.as_str()));
+        let who = Principal { thing, common_name, client_id: &self.client_id };
         match policies {
             Some(policies) => policy::allows(&policies, action, name, who),
             None => policy::allows(&[Policy::built_in()], action, name, who),

@@ -44,8 +44,21 @@ pub(super) enum Reserved {
     Jobs(ThingName, Operation),
     /// Under a thing's jobs topics, but no request.
     NoJobsRequest,
+    /// A request of fleet provisioning.
+    Provisioning(Provisioning),
     /// Another topic that only AWS publishes to.
     Other,
+}
+
+/// The requests of AWS IoT's device provisioning MQTT API, in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Provisioning {
+    /// `$aws/certificates/create-from-csr/json`
+    CreateCertificateFromCsr,
+    /// `$aws/certificates/create/json`
+    CreateKeysAndCertificate,
+    /// `$aws/provisioning-templates/{template}/provision/json`
+    RegisterThing(String),
 }
 
 /// The four requests of the data plane.
@@ -65,6 +78,18 @@ pub(super) enum Operation {
 pub(super) fn reserved(topic: &str) -> Option<Reserved> {
     if !topic.starts_with('$') {
         return None;
+    }
+    match topic {
+        "$aws/certificates/create-from-csr/json" => {
+            return Some(Reserved::Provisioning(Provisioning::CreateCertificateFromCsr));
+        }
+        "$aws/certificates/create/json" => return Some(Reserved::Provisioning(Provisioning::CreateKeysAndCertificate)),
+        _ => {}
+    }
+    let template =
+        topic.strip_prefix("$aws/provisioning-templates/").and_then(|rest| rest.strip_suffix("/provision/json"));
+    if let Some(template) = template.filter(|name| !name.is_empty() && !name.contains('/')) {
+        return Some(Reserved::Provisioning(Provisioning::RegisterThing(template.to_owned())));
     }
     let Some(rest) = topic.strip_prefix("$aws/things/") else { return Some(Reserved::Other) };
     let mut levels = rest.split('/');
@@ -114,5 +139,20 @@ mod tests {
             assert_eq!(reserved(other), Some(Reserved::Other), "{other}");
         }
         assert_eq!(reserved("sensors/1"), None);
+        let provisioning = |topic| match reserved(topic) {
+            Some(Reserved::Provisioning(operation)) => Some(operation),
+            _ => None,
+        };
+        let register = |name: &str| Some(Provisioning::RegisterThing(name.into()));
+        assert_eq!(provisioning("$aws/provisioning-templates/line-1/provision/json"), register("line-1"));
+        for bogus in [
+            "$aws/provisioning-templates//provision/json",
+            "$aws/provisioning-templates/a/b/provision/json",
+            "$aws/provisioning-templates/line-1/provision/json/accepted",
+            "$aws/certificates/create-from-csr/cbor",
+            "$aws/certificates/create-from-csr/json/accepted",
+        ] {
+            assert_eq!(reserved(bogus), Some(Reserved::Other), "{bogus}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use sealift_jobs::ThingName;
 use sha2::{Digest as _, Sha256};
 
 use super::files::{create, read_secret};
-use super::{CertificateRequest, PkiError};
+use super::{CertificateRequest, PkiError, SignedRequest};
 use crate::registry::Issued;
 
 const KEY_FILE: &str = "ca.key";
@@ -20,7 +20,7 @@ const CERTIFICATE_FILE: &str = "ca.pem";
 const DAY: u64 = 24 * 3_600;
 /// A development CA outlives the desk it was made on.
 const CA_DAYS: u64 = 3_650;
-/// Devices can't rotate certificates yet, so theirs live nearly as long; revocation is the server's registry.
+/// Devices' certificates live nearly as long; revocation is the server's registry.
 const DEVICE_DAYS: u64 = 3_640;
 /// The server makes itself a new certificate long before this.
 const SERVER_DAYS: u64 = 90;
@@ -109,6 +109,34 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let made = params.signed_by(request.public_key(), &self.issuer).map_err(PkiError::make("a certificate"))?;
         Ok(Issued { fingerprint: hex::encode(Sha256::digest(made.der())), certificate: made.pem() })
+    }
+
+    /// Issues a certificate for a request that names no thing: whose it becomes, a provisioning template says. `name` is what
+    /// its subject says, and nothing follows from it.
+    ///
+    /// # Errors
+    /// [`PkiError::Make`].
+    pub fn issue_unnamed(&self, request: &SignedRequest, name: &str, days: u64) -> Result<Issued, PkiError> {
+        let mut params = CertificateParams::default();
+        fill(&mut params, name, days, ExtendedKeyUsagePurpose::ClientAuth)?;
+        params.use_authority_key_identifier_extension = true;
+        let made = params.signed_by(request.public_key(), &self.issuer).map_err(PkiError::make("a certificate"))?;
+        Ok(Issued { fingerprint: hex::encode(Sha256::digest(made.der())), certificate: made.pem() })
+    }
+
+    /// Days that a device's certificate lives.
+    #[must_use]
+    pub fn device_days(&self) -> u64 {
+        DEVICE_DAYS
+    }
+
+    /// What a CA's owner puts into a verification certificate to show that he holds its key, for this server alone (AWS IoT's
+    /// registration code). It needn't be secret: it only has to be nobody else's.
+    #[must_use]
+    pub fn registration_code(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(b"sealift registration code v1\0");
+        hash.update(&self.der);
+        hex::encode(hash.finalize())
     }
 
     /// Makes a certificate for the server under `names` (DNS names and IP addresses).

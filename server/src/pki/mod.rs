@@ -5,11 +5,13 @@
 
 mod authority;
 mod files;
+mod inspect;
 mod request;
 
 pub use authority::{Authority, ServerCertificate};
 pub use files::{create, read_secret};
-pub use request::{CertificateRequest, RequestError};
+pub use inspect::{Inspected, inspect, inspect_pem, pem, signed_by};
+pub use request::{CertificateRequest, RequestError, SignedRequest};
 
 /// Why the certificate authority or a key file couldn't be used.
 #[derive(Debug, thiserror::Error)]

@@ -3,14 +3,17 @@
 //! Like [`crate::jobs`], pure over a [`Ledger`]: certificates are issued by the caller, and only recorded here, in the
 //! same transaction that uses up the token.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealift_jobs::limits::GROUPS_PER_THING_MAX;
 use sealift_jobs::{GroupName, ThingName};
 use sealift_rollout::buckets;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{EnrolmentToken, Group, Ledger, LedgerError, NextCertificate, StoredPolicy, Thing};
+use crate::ledger::{
+    Certificate, CertificateStatus, EnrolmentToken, Group, Ledger, LedgerError, NextCertificate, PAGE_MAX,
+    StoredPolicy, Thing,
+};
 use crate::mqtt::policy::{ATTACHED_MAX, Policy, PolicyError};
 
 /// What is asked of the registry.
@@ -55,8 +58,13 @@ pub enum Request {
         /// SHA-256 of the certificate's DER, hex.
         fingerprint: String,
     },
-    /// A thing with the documents of its policies.
-    Access(ThingName),
+    /// Whose a certificate is, and the documents of its policies.
+    Access {
+        /// SHA-256 of the certificate's DER, hex.
+        fingerprint: String,
+        /// The thing that its common name names.
+        named: Option<ThingName>,
+    },
     /// Write a policy; the document has to be one that can be evaluated.
     PutPolicy {
         /// Its name: `[a-zA-Z0-9_+=,.@-]{1,128}`, as in AWS.
@@ -66,6 +74,8 @@ pub enum Request {
     },
     /// Every policy.
     Policies,
+    /// Remove a policy that nothing has attached.
+    RemovePolicy(String),
     /// Attach a policy to a thing's certificate, or detach it.
     AttachPolicy {
         /// The policy.
@@ -114,6 +124,17 @@ pub struct Issued {
     pub fingerprint: String,
 }
 
+/// Whose a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A thing's; whether it still speaks for it is another question ([`crate::engine::Engine::speaks_for`]).
+    Thing(Box<Thing>),
+    /// Nobody's, and active: a claim.
+    Certificate(Box<Certificate>),
+    /// The registry doesn't know it, or not as active.
+    Unknown,
+}
+
 /// A group and its size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupOverview {
@@ -138,8 +159,8 @@ pub enum Response {
     Things(Vec<Thing>),
     /// To [`Request::Groups`].
     Groups(Vec<GroupOverview>),
-    /// To [`Request::Access`]: the thing, and its policies' documents.
-    Access(Box<Thing>, Vec<String>),
+    /// To [`Request::Access`]: whose it is, and its policies' documents.
+    Access(Identity, Vec<String>),
     /// To [`Request::Policies`].
     Policies(Vec<StoredPolicy>),
 }
@@ -176,6 +197,14 @@ pub enum Failure {
     /// No such policy.
     #[error("no policy is called {0:?}")]
     NoPolicy(String),
+    /// A policy that something has attached.
+    #[error("the policy {name} is attached to {by}, and perhaps to others: detach or revoke them first")]
+    PolicyInUse {
+        /// The policy.
+        name: String,
+        /// One of those who have it.
+        by: String,
+    },
     /// A name that AWS wouldn't take.
     #[error("the policy name {0:?} isn't 1 to 128 of [a-zA-Z0-9_+=,.@-]")]
     PolicyName(String),
@@ -273,25 +302,36 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
             }
             Ok(Response::Thing(Box::new(thing)))
         }
-        Request::Access(name) => {
-            let thing = find(ledger, name)?;
-            let mut documents = Vec::with_capacity(thing.policies.len());
-            for policy in &thing.policies {
+        Request::Access { fingerprint, named } => {
+            let identity = identify(ledger, fingerprint, named.as_ref())?;
+            let policies = match &identity {
+                Identity::Thing(thing) => &thing.policies,
+                Identity::Certificate(certificate) => &certificate.policies,
+                Identity::Unknown => return Ok(Response::Access(Identity::Unknown, Vec::new())),
+            };
+            let mut documents = Vec::with_capacity(policies.len());
+            for policy in policies {
                 documents.extend(ledger.policy(policy)?.map(|policy| policy.document));
             }
-            Ok(Response::Access(Box::new(thing), documents))
+            Ok(Response::Access(identity, documents))
         }
         Request::PutPolicy { name, document } => {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-            if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
-                return Err(Failure::PolicyName(name.clone()));
-            }
+            check_policy_name(name)?;
             Policy::from_json(document)?;
             let policy = StoredPolicy { name: name.clone(), document: document.clone(), updated_at: now };
             ledger.put_policy(&policy)?;
             Ok(Response::Policies(vec![policy]))
         }
         Request::Policies => Ok(Response::Policies(ledger.policies()?)),
+        Request::RemovePolicy(name) => {
+            check_policy_name(name)?;
+            ledger.policy(name)?.ok_or_else(|| Failure::NoPolicy(name.clone()))?;
+            if let Some(by) = attached_to(ledger, name)? {
+                return Err(Failure::PolicyInUse { name: name.clone(), by });
+            }
+            ledger.remove_policy(name)?;
+            Ok(Response::Done)
+        }
         Request::AttachPolicy { name, thing, attach } => {
             let mut thing = find(ledger, thing)?;
             if *attach {
@@ -305,6 +345,53 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
             }
             ledger.put_thing(&thing)?;
             Ok(Response::Thing(Box::new(thing)))
+        }
+    }
+}
+
+/// Whose a certificate is. By its fingerprint; a thing that an older server wrote is found by the common name.
+fn identify(ledger: &Ledger<'_>, fingerprint: &str, named: Option<&ThingName>) -> Result<Identity, Failure> {
+    if let Some(thing) = ledger.thing_of(fingerprint)? {
+        return Ok(Identity::Thing(Box::new(thing)));
+    }
+    if let Some(certificate) = ledger.certificate(fingerprint)? {
+        let claim = certificate.status == CertificateStatus::Active && certificate.claim.is_some();
+        return Ok(if claim { Identity::Certificate(Box::new(certificate)) } else { Identity::Unknown });
+    }
+    let thing = named.map(|name| ledger.thing(name)).transpose()?.flatten();
+    let own = thing.filter(|thing| thing.fingerprints().any(|one| one == fingerprint));
+    Ok(own.map_or(Identity::Unknown, |thing| Identity::Thing(Box::new(thing))))
+}
+
+fn check_policy_name(name: &str) -> Result<(), Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    let fine = (1..=128).contains(&name.len()) && name.chars().all(plain);
+    if fine { Ok(()) } else { Err(Failure::PolicyName(name.to_owned())) }
+}
+
+/// Something that has a policy attached, in words. Rarely asked, so everything is gone through.
+fn attached_to(ledger: &Ledger<'_>, name: &str) -> Result<Option<String>, Failure> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = ledger.things(after.as_deref(), PAGE_MAX)?;
+        if let Some(thing) = page.iter().find(|thing| thing.policies.contains(name)) {
+            return Ok(Some(format!("the device {}", thing.name)));
+        }
+        match page.last() {
+            Some(last) => after = Some(last.name.to_string()),
+            None => break,
+        }
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let page = ledger.certificates(after.as_deref(), PAGE_MAX)?;
+        let has = |one: &&Certificate| one.status != CertificateStatus::Revoked && one.policies.contains(name);
+        if let Some(certificate) = page.iter().find(has) {
+            return Ok(Some(format!("the certificate {}", certificate.id)));
+        }
+        match page.last() {
+            Some(last) => after = Some(last.id.clone()),
+            None => return Ok(None),
         }
     }
 }
@@ -375,6 +462,7 @@ fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u
         active: true,
         next: None,
         policies: BTreeSet::new(),
+        attributes: BTreeMap::new(),
     };
     token.used_by = Some(thing.name.clone());
     ledger.put_token(&token)?;

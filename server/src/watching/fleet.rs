@@ -222,6 +222,7 @@ mod tests {
             active: true,
             next: None,
             policies: BTreeSet::from(["wide".to_owned()]),
+            attributes: Default::default(),
         }
     }
 

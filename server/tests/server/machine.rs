@@ -138,6 +138,7 @@ fn thing(name: &str) -> Thing {
         active: true,
         next: None,
         policies: Default::default(),
+        attributes: Default::default(),
     }
 }
 

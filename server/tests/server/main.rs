@@ -24,6 +24,7 @@ mod machine;
 mod mqtt;
 mod pki;
 mod proofs;
+mod provisioning;
 mod publication;
 mod registry;
 mod remote;

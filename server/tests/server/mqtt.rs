@@ -1,8 +1,8 @@
 //! MQTT as devices and attackers meet it: the real server, TLS, and packets made by hand.
 
-mod client;
+pub mod client;
 mod hostile;
-mod jobs;
+pub mod jobs;
 mod lossy;
-mod policies;
+pub mod policies;
 mod sessions;

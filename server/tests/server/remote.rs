@@ -286,7 +286,7 @@ fn bad_requests_to_the_control_api_are_refused_by_name_and_it_goes_on() {
 fn schemathesis_finds_nothing_that_the_openapi_document_does_not_say() {
     let python = crate::python::interpreter();
     let home = tempfile::tempdir().unwrap();
-    let server = start(home.path(), &["--control-rate", "100000"]);
+    let server = start(home.path(), &["--control-rate", "100000", "--client-timeout", "120"]);
     let admin = token(&server, "admin", "admin");
     Device::enrol(&server, "dev-1", "canary");
     let document = home.path().join("openapi.json");
@@ -304,6 +304,11 @@ fn schemathesis_finds_nothing_that_the_openapi_document_does_not_say() {
     let output = schemathesis.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let tail: String = said.chars().rev().take(6_000).collect::<Vec<_>>().into_iter().rev().collect();
+    assert!(
+        !server.log().contains("panicked"),
+        "{}",
+        server.log().lines().filter(|l| l.contains("panicked")).collect::<String>()
+    );
     assert!(output.status.success(), "{tail}\n{}", String::from_utf8_lossy(&output.stderr));
     // It really asked: an empty document would pass too.
     let tested = server.log().lines().filter(|line| line.contains("\"control\"")).count();

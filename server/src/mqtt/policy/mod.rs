@@ -85,8 +85,10 @@ impl Action {
 /// Who asks; what variables stand for.
 #[derive(Clone, Copy, Debug)]
 pub struct Principal<'a> {
-    /// The thing of the certificate.
-    pub thing: &'a ThingName,
+    /// The thing of the certificate; a claim has none.
+    pub thing: Option<&'a ThingName>,
+    /// The common name of the certificate.
+    pub common_name: Option<&'a str>,
     /// The client id of the connection.
     pub client_id: &'a str,
 }
@@ -244,7 +246,7 @@ mod tests {
 
     fn may(policies: &[Arc<Policy>], action: Action, name: &str) -> bool {
         let thing = "dev-1".parse().unwrap();
-        allows(policies, action, name, Principal { thing: &thing, client_id: "dev-1" })
+        allows(policies, action, name, Principal { thing: Some(&thing), common_name: Some("cn"), client_id: "dev-1" })
     }
 
     #[test]
@@ -296,7 +298,8 @@ mod tests {
         );
         let thing = "dev-1".parse().unwrap();
         let may = |client_id, topic| {
-            allows(std::slice::from_ref(&own), Action::Publish, topic, Principal { thing: &thing, client_id })
+            let who = Principal { thing: Some(&thing), common_name: None, client_id };
+            allows(std::slice::from_ref(&own), Action::Publish, topic, who)
         };
         assert!(may("a", "c/a/x"));
         assert!(!may("*", "c/a/x") && may("*", "c/*/x"));

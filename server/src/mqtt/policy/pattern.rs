@@ -19,6 +19,7 @@ enum Piece {
 #[derive(Clone, Copy, Debug)]
 enum Variable {
     ThingName,
+    CommonName,
     ClientId,
     IsAttached,
 }
@@ -66,11 +67,13 @@ impl Pattern {
                 Piece::One => steps.push(Step::One),
                 Piece::Variable(variable) => {
                     let value = match variable {
-                        Variable::ThingName => who.thing.as_str(),
-                        Variable::ClientId => who.client_id,
-                        // The certificate is a thing's, or it isn't known at all.
-                        Variable::IsAttached => "true",
+                        Variable::ThingName => who.thing.map(|thing| thing.as_str()),
+                        Variable::CommonName => who.common_name,
+                        Variable::ClientId => Some(who.client_id),
+                        Variable::IsAttached => Some(if who.thing.is_some() { "true" } else { "false" }),
                     };
+                    // As AWS IoT has it: a variable that stands for nothing matches nothing.
+                    let Some(value) = value else { return false };
                     steps.extend(value.chars().map(Step::Exactly));
                 }
             }
@@ -81,7 +84,8 @@ impl Pattern {
 
 fn variable(name: &str) -> Result<Variable, String> {
     match name {
-        "iot:Connection.Thing.ThingName" | "iot:Certificate.Subject.CommonName" => Ok(Variable::ThingName),
+        "iot:Connection.Thing.ThingName" => Ok(Variable::ThingName),
+        "iot:Certificate.Subject.CommonName" => Ok(Variable::CommonName),
         "iot:ClientId" => Ok(Variable::ClientId),
         "iot:Connection.Thing.IsAttached" => Ok(Variable::IsAttached),
         other => Err(format!(
