@@ -18,7 +18,7 @@ use crate::state::files::{self, Access};
 use crate::state::keys::ReportKey;
 
 /// What the report key signs, before the SHA-256 of the certificate request's DER: it joins the two keys.
-const PROOF_CONTEXT: &[u8] = b"sealift enrol v1\0";
+pub(crate) const PROOF_CONTEXT: &[u8] = b"sealift enrol v1\0";
 /// Most bytes of an answer.
 const ANSWER_MAX: usize = 256 * 1024;
 const PEM_MAX: usize = 64 * 1024;
@@ -133,10 +133,15 @@ pub(crate) fn tls_key(path: &Path) -> Result<KeyPair> {
 
 /// The certificate request: PEM and DER.
 pub(crate) fn request(key: &KeyPair, thing: &ThingName) -> Result<(String, Vec<u8>)> {
+    request_named(key, thing.as_str())
+}
+
+/// The same, under any name.
+pub(crate) fn request_named(key: &KeyPair, common_name: &str) -> Result<(String, Vec<u8>)> {
     let problem = |error: rcgen::Error| Error::Usage(format!("no certificate request can be made: {error}"));
     let mut params = CertificateParams::new(Vec::new()).map_err(problem)?;
     let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, thing.as_str());
+    name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
     let made = params.serialize_request(key).map_err(problem)?;
     Ok((made.pem().map_err(problem)?, made.der().to_vec()))

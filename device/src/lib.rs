@@ -7,12 +7,14 @@
 //!   directory), so that a kill -9 at any point leaves the old or the new one.
 //! * [`net`]: HTTPS with bounds on everything: lengths, rates, times.
 //! * [`agent`]: what an update does, from job to report.
+//! * [`claim`]: enrolment by a certificate that a production line shares.
 //! * [`container`]: updates that come as a file.
 //! * [`cli`]: the commands.
 //!
 //! The agent decides nothing about trust: every decision is `sealift-verifier`'s.
 
 pub mod agent;
+pub mod claim;
 pub mod cli;
 pub mod container;
 pub mod enrol;

@@ -148,7 +148,7 @@ pub(super) struct DeleteTemplate {
 Examples:
   sealift-server claims create --state ./state --template line-1 --days 90 --out ./line-1
   sealift-device enrol --state ./device --server https://updates.example.com:8443 --ca ca.pem \\
-      --claim line-1/claim.pem --claim-key line-1/claim.key --template line-1 --parameter SerialNumber=0042
+      --claim line-1/claim.pem line-1/claim.key --template line-1 --parameter SerialNumber=0042
 
 Writes claim.pem and claim.key (mode 0600) into the directory. Many devices may use one claim: it can ask for certificates
 and use its template, and nothing else. A repeated command with the same directory gives the same claim.")]

@@ -4,6 +4,7 @@
 //! off together doesn't come back together), and answers no question while it is down: HTTPS is there for that. Packets
 //! are `mqtt-protocol-core`'s; at most one request is under way, since the agent does one thing at a time.
 
+pub(crate) mod claim;
 mod packets;
 
 use std::sync::Arc;
@@ -74,23 +75,71 @@ struct Place {
     host: String,
     port: u16,
     alpn: bool,
-    thing: ThingName,
+    client_id: String,
     tls: Arc<ClientConfig>,
 }
 
-impl Link {
-    /// Begins to connect to the server of `origin`: on its port 8883 when HTTPS is on 8443, as at AWS, else on the same
-    /// port by ALPN. Needs a running tokio runtime.
-    pub fn open(origin: &Url, thing: ThingName, mut tls: ClientConfig) -> Self {
+impl Place {
+    /// The server of `origin`: its port 8883 when HTTPS is on 8443, as at AWS, else the same port by ALPN.
+    fn new(origin: &Url, client_id: String, mut tls: ClientConfig) -> Self {
         let https = origin.port_or_known_default().unwrap_or(PORTS.0);
         let alpn = https != PORTS.0;
         tls.alpn_protocols = if alpn { vec![ALPN.to_vec()] } else { Vec::new() };
         let host = origin.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = if alpn { https } else { PORTS.1 };
+        Place { host, port, alpn, client_id, tls: Arc::new(tls) }
+    }
+}
+
+/// A connection past CONNACK.
+struct Line {
+    stream: TlsStream<TcpStream>,
+    packets: Packets,
+}
+
+impl Line {
+    async fn open(place: &Place, keep_alive: u16) -> Result<Self, Gone> {
+        let socket = TcpStream::connect((place.host.as_str(), place.port)).await?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::try_from(place.host.clone()).map_err(|error| Gone::Refused(error.to_string()))?;
+        let stream = TlsConnector::from(place.tls.clone()).connect(name, socket).await?;
+        if place.alpn && stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(Gone::Refused("the server doesn't speak MQTT on this port".into()));
+        }
+        let mut line = Line { stream, packets: Packets::new() };
+        let hello = packets::connect(&place.client_id, keep_alive).map_err(Gone::Refused)?;
+        line.stream.write_all(&hello).await?;
+        match line.read().await? {
+            Incoming::Connack(0) => Ok(line),
+            Incoming::Connack(code) => Err(Gone::Refused(format!("the server refused with {code:#04x}"))),
+            _ => Err(Gone::Broken("the first packet isn't CONNACK".into())),
+        }
+    }
+
+    /// The next packet. Safe to be dropped half way: what was read stays.
+    async fn read(&mut self) -> Result<Incoming, Gone> {
+        loop {
+            if let Some(packet) = self.packets.next().map_err(|problem| Gone::Broken(problem.into()))? {
+                return Ok(packet);
+            }
+            let mut buffer = [0; 4_096];
+            match self.stream.read(&mut buffer).await? {
+                0 => return Err(Gone::Broken("the server closed the connection".into())),
+                n => self.packets.add(&buffer[..n]),
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Begins to connect to the server of `origin`: on its port 8883 when HTTPS is on 8443, as at AWS, else on the same
+    /// port by ALPN. Needs a running tokio runtime.
+    pub fn open(origin: &Url, thing: ThingName, tls: ClientConfig) -> Self {
         let (asks, questions) = mpsc::channel(1);
         let (said, state) = watch::channel(State::Connecting);
         let news = Arc::new(Notify::new());
-        let place = Place { host, port, alpn, thing, tls: Arc::new(tls) };
+        // The thing's name, which the default policy lets it connect under.
+        let place = Place::new(origin, thing.as_str().to_owned(), tls);
         tokio::spawn(hold(place, questions, said, news.clone()));
         Link { asks, state, news }
     }
@@ -169,26 +218,13 @@ async fn hold(place: Place, mut asks: mpsc::Receiver<Ask>, state: watch::Sender<
 }
 
 async fn connect(place: &Place) -> Result<Connected, Gone> {
-    let socket = TcpStream::connect((place.host.as_str(), place.port)).await?;
-    socket.set_nodelay(true)?;
-    let name = ServerName::try_from(place.host.clone()).map_err(|error| Gone::Refused(error.to_string()))?;
-    let stream = TlsConnector::from(place.tls.clone()).connect(name, socket).await?;
-    if place.alpn && stream.get_ref().1.alpn_protocol() != Some(ALPN) {
-        return Err(Gone::Refused("the server doesn't speak MQTT on this port".into()));
-    }
-    let prefix = format!("$aws/things/{}/jobs/", place.thing);
-    let mut connection = Connected { stream, packets: Packets::new(), prefix, under_way: None, next_token: 0 };
-    let hello = packets::connect(place.thing.as_str(), KEEP_ALIVE).map_err(Gone::Refused)?;
-    connection.stream.write_all(&hello).await?;
-    match connection.read().await? {
-        Incoming::Connack(0) => {}
-        Incoming::Connack(code) => return Err(Gone::Refused(format!("the server refused with {code:#04x}"))),
-        _ => return Err(Gone::Broken("the first packet isn't CONNACK".into())),
-    }
+    let line = Line::open(place, KEEP_ALIVE).await?;
+    let prefix = format!("$aws/things/{}/jobs/", place.client_id);
+    let mut connection = Connected { line, prefix, under_way: None, next_token: 0 };
     let subscribe = packets::subscribe(&format!("{}notify-next", connection.prefix)).map_err(Gone::Refused)?;
-    connection.stream.write_all(&subscribe).await?;
+    connection.line.stream.write_all(&subscribe).await?;
     // Refused or not: jobs are asked for anyway, only later.
-    match connection.read().await? {
+    match connection.line.read().await? {
         Incoming::Suback(code) => debug!(code, "subscribed to notify-next"),
         other => debug!(?other, "no SUBACK"),
     }
@@ -204,8 +240,7 @@ struct UnderWay {
 }
 
 struct Connected {
-    stream: TlsStream<TcpStream>,
-    packets: Packets,
+    line: Line,
     prefix: String,
     under_way: Option<UnderWay>,
     next_token: u64,
@@ -219,7 +254,7 @@ impl Connected {
             let answer_until = self.under_way.as_ref().map(|one| one.until);
             let deadline = [Some(ping), silent_until, answer_until].into_iter().flatten().min().unwrap_or(ping);
             let outcome = tokio::select! {
-                packet = self.read() => {
+                packet = self.line.read() => {
                     silent_until = None;
                     match packet {
                         Ok(packet) => self.take(packet, news).await,
@@ -229,7 +264,7 @@ impl Connected {
                 ask = asks.recv(), if self.under_way.is_none() => match ask {
                     Some(ask) => self.ask(ask).await,
                     None => {
-                        let _ = self.stream.write_all(&packets::DISCONNECT).await;
+                        let _ = self.line.stream.write_all(&packets::DISCONNECT).await;
                         Err(Gone::Over)
                     }
                 },
@@ -240,26 +275,12 @@ impl Connected {
                         Err(Gone::Broken("the server doesn't answer".into()))
                     } else {
                         (ping, silent_until) = (now + PING, silent_until.or(Some(now + ANSWER)));
-                        self.stream.write_all(&packets::PINGREQ).await.map_err(Gone::from)
+                        self.line.stream.write_all(&packets::PINGREQ).await.map_err(Gone::from)
                     }
                 }
             };
             if let Err(gone) = outcome {
                 return gone;
-            }
-        }
-    }
-
-    /// The next packet. Safe to be dropped half way: what was read stays.
-    async fn read(&mut self) -> Result<Incoming, Gone> {
-        loop {
-            if let Some(packet) = self.packets.next().map_err(|problem| Gone::Broken(problem.into()))? {
-                return Ok(packet);
-            }
-            let mut buffer = [0; 4_096];
-            match self.stream.read(&mut buffer).await? {
-                0 => return Err(Gone::Broken("the server closed the connection".into())),
-                n => self.packets.add(&buffer[..n]),
             }
         }
     }
@@ -273,8 +294,8 @@ impl Connected {
         let id = u16::try_from(self.next_token % 65_535).unwrap_or(0) + 1;
         let bytes = packets::publish(&topic, id, Value::Object(body).to_string().into_bytes()).map_err(Gone::Broken)?;
         self.under_way = Some(UnderWay { topic, token, reply, until: Instant::now() + ANSWER });
-        self.stream.write_all(&bytes).await?;
-        Ok(self.stream.flush().await?)
+        self.line.stream.write_all(&bytes).await?;
+        Ok(self.line.stream.flush().await?)
     }
 
     async fn take(&mut self, packet: Incoming, news: &Notify) -> Result<(), Gone> {
@@ -282,7 +303,7 @@ impl Connected {
             Incoming::Publish { topic, id, payload } => {
                 if let Some(id) = id {
                     let [high, low] = id.to_be_bytes();
-                    self.stream.write_all(&[0x40, 2, high, low]).await?;
+                    self.line.stream.write_all(&[0x40, 2, high, low]).await?;
                 }
                 if topic.strip_prefix(&self.prefix) == Some("notify-next") {
                     news.notify_one();
