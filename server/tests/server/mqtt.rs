@@ -6,3 +6,4 @@ pub mod jobs;
 mod lossy;
 pub mod policies;
 mod sessions;
+mod timers;
