@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::crowd::Crowd;
 use super::stall::Stall;
 use super::{Limits, Peer, Trust, newcomer};
 use crate::mqtt::{self, Broker};
@@ -57,6 +58,7 @@ pub async fn serve(listening: Listening, serves: Serves) {
     let Listening { listener, tls, trust, limits, mut stop } = listening;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let crowd = Crowd::new(limits.connections);
     // Each connection holds a sender; when all are gone, `ended` closes.
     let (open, mut ended) = mpsc::channel::<()>(1);
     loop {
@@ -77,10 +79,15 @@ pub async fn serve(listening: Listening, serves: Serves) {
             }
         };
         let (acceptor, serves, stop, open) = (acceptor.clone(), serves.clone(), stop.clone(), open.clone());
-        let trust = trust.clone();
+        let Some(place) = crowd.stranger(address) else {
+            mqtt::count(&serves.broker().counters.crowded);
+            tracing::warn!(%address, "too many connections of one address that showed no certificate");
+            continue;
+        };
+        let (trust, crowd) = (trust.clone(), crowd.clone());
         tokio::spawn(async move {
             // Held until the connection ends.
-            let (_slot, _open) = (slot, open);
+            let (_slot, _open, mut place) = (slot, open, place);
             let _ = socket.set_nodelay(true);
             // Boxed, so that an idle connection holds what it needs and not the largest of what it might have needed.
             let handshake = Box::pin(tokio::time::timeout(limits.handshake, acceptor.accept(socket))).await;
@@ -98,6 +105,17 @@ pub async fn serve(listening: Listening, serves: Serves) {
             };
             let tls = stream.get_ref().1;
             let peer = tls.peer_certificates().and_then(Peer::from_certificates);
+            if let Some(peer) = &peer {
+                match crowd.certificate(peer.fingerprint()) {
+                    Some(own) => place = own,
+                    None => {
+                        mqtt::count(&serves.broker().counters.crowded);
+                        tracing::warn!(%address, certificate = peer.fingerprint(), "too many connections of one certificate");
+                        return;
+                    }
+                }
+            }
+            let _place = place;
             if let Some(chain) = tls.peer_certificates()
                 && let Some(ca) = trust.registered_issuer(chain)
             {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod connection;
+mod crowd;
 mod data_plane;
 mod enrol;
 mod identity;

@@ -27,6 +27,8 @@ counters! {
     open,
     /// TLS handshakes that failed: no or a foreign or an expired certificate, a wrong name, noise.
     handshakes_failed,
+    /// Connections of an address or a certificate that holds too many already.
+    crowded,
     /// Clients that sent no CONNECT in time, or a packet too slowly.
     too_slow,
     /// CONNECTs refused: certificate unknown or revoked, or the policy said no.

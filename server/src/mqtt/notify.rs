@@ -47,7 +47,7 @@ pub(super) async fn run(broker: Arc<Broker>, mut effects: broadcast::Receiver<Ef
             Ok(Effect::PendingChanged(thing)) => news.push((thing, Kind::Pending)),
             Ok(Effect::NextChanged(thing)) => news.push((thing, Kind::Next)),
             Ok(Effect::ExecutionEnded { job, thing, status }) => ended(&broker, &job, &thing, status),
-            Ok(Effect::JobEnded(_)) => {}
+            Ok(Effect::JobEnded(job)) => job_ended(&broker, &job).await,
             Ok(Effect::AccessChanged(Some(thing))) => broker.access_changed(&Owner::Thing(thing)).await,
             Ok(Effect::AccessChanged(None)) => everybody(&broker).await,
             Err(RecvError::Lagged(lost)) => {
@@ -124,6 +124,28 @@ async fn look(broker: Arc<Broker>, key: (ThingName, Kind)) -> (ThingName, Kind) 
     let payload = serde_json::Value::Object(body).to_string().into_bytes();
     broker.publish(&Message::new(topic(&key), payload, Qos::One));
     key
+}
+
+/// AWS's event of a whole job: `$aws/events/job/{jobId}/{completed or canceled}`.
+async fn job_ended(broker: &Arc<Broker>, id: &sealift_jobs::JobId) {
+    let topic = |operation: &str| format!("$aws/events/job/{id}/{operation}");
+    // Asked only for somebody who listens.
+    if !["completed", "canceled"].iter().any(|operation| broker.is_heard(&topic(operation))) {
+        return;
+    }
+    let Ok(Response::Job(overview)) = broker.engine.jobs(Request::Job(id.clone())).await else { return };
+    let job = overview.job;
+    let operation = job.status.as_str().to_ascii_lowercase();
+    let targets: Vec<String> = (job.things.iter().map(|name| format!("arn:aws:iot:local:000000000000:thing/{name}")))
+        .chain(job.groups.iter().map(|name| format!("arn:aws:iot:local:000000000000:thinggroup/{name}")))
+        .collect();
+    let now = (broker.clock)();
+    let body = json!({
+        "eventType": "JOB", "eventId": format!("{id}-{operation}"), "operation": operation, "jobId": id,
+        "status": job.status.as_str(), "targetSelection": "SNAPSHOT", "targets": targets, "description": job.description,
+        "createdAt": job.created_at, "completedAt": job.completed_at, "lastUpdatedAt": job.completed_at, "timestamp": now,
+    });
+    broker.publish(&Message::new(topic(&operation), body.to_string().into_bytes(), Qos::One));
 }
 
 /// AWS's event for the fleet's side: `$aws/events/jobExecution/{jobId}/{status}`.

@@ -11,7 +11,7 @@ use crate::device::{Device, enrolment, post_enrolment, report_key};
 use crate::endpoint::with_release;
 use crate::process::Server;
 
-fn page(server: &Server) -> String {
+pub fn page(server: &Server) -> String {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.metrics)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut said = String::new();
@@ -129,6 +129,10 @@ fn prometheus_own_parser_reads_the_page_and_no_device_adds_a_series() {
         let other = Device::enrol(&server, &format!("dev-{number}"), "canary");
         other.get(&other.jobs());
     }
+    let options = |name: &str| crate::mqtt::client::Options::new(5, name, server.mqtt);
+    let mut client = crate::mqtt::client::Client::connect(&device, &options("dev-1"));
+    assert_eq!(client.ask("$aws/things/dev-1/jobs/get", &json!({})).0, "accepted");
+    assert!(crate::mqtt::client::Client::try_connect(&device, &options("dev-2")).is_err());
     let second = page(&server);
     let series = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(series(&first), series(&second), "{first}\n{second}");
@@ -138,7 +142,11 @@ fn prometheus_own_parser_reads_the_page_and_no_device_adds_a_series() {
         assert samples[('sealift_job_updates_total', ('SUCCEEDED',))] == 1, samples\n\
         assert samples[('sealift_devices_seen', ())] == 5, samples\n\
         assert samples[('sealift_device_events_total', ('aws:num-messages-received',))] >= 6, samples\n\
-        assert ('sealift_mqtt_connections', ()) in samples, samples\n\
+        assert samples[('sealift_mqtt_connections', ())] == 1, samples\n\
+        assert samples[('sealift_mqtt_events_total', ('connected',))] == 1, samples\n\
+        assert samples[('sealift_mqtt_events_total', ('received',))] == 1, samples\n\
+        assert samples[('sealift_mqtt_events_total', ('jobs_accepted',))] == 1, samples\n\
+        assert samples[('sealift_mqtt_events_total', ('connects_refused',))] == 1, samples\n\
         print(len(samples))\n";
     let mut judge = Command::new(python);
     let mut judge = judge

@@ -27,6 +27,8 @@ pub struct Options {
     pub port: u16,
     pub alpn: Option<&'static str>,
     pub name: String,
+    /// The address it comes from, when it matters.
+    pub from: Option<&'static str>,
 }
 
 impl Options {
@@ -41,6 +43,7 @@ impl Options {
             port,
             alpn: None,
             name: "localhost".into(),
+            from: None,
         }
     }
 }
@@ -139,7 +142,10 @@ impl Client {
         config.alpn_protocols = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(options.name.clone()).unwrap();
         let session = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
-        let socket = TcpStream::connect(("127.0.0.1", options.port))?;
+        let socket = match options.from {
+            Some(from) => connected_from(from, options.port)?,
+            None => TcpStream::connect(("127.0.0.1", options.port))?,
+        };
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
         socket.set_nodelay(true)?;
         let stream = StreamOwned::new(session, socket);
@@ -314,6 +320,19 @@ impl Client {
             }
         }
     }
+}
+
+/// A socket of another of this machine's addresses.
+fn connected_from(address: &str, port: u16) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(format!("{address}:0").parse().map_err(std::io::Error::other)?)?;
+        socket.connect(([127, 0, 0, 1], port).into()).await
+    })?;
+    let socket = socket.into_std()?;
+    socket.set_nonblocking(false)?;
+    Ok(socket)
 }
 
 /// Connects without a certificate.

@@ -11,6 +11,7 @@ use super::client::{Client, Options, connect_packet, packet, text};
 use super::jobs::{started, started_with, topic};
 use crate::device::Device;
 use crate::process::Server;
+use crate::watching::page;
 
 /// A device that works on while others misbehave.
 fn bystander(server: &Server) -> Client {
@@ -155,6 +156,45 @@ fn connections_that_never_speak_are_let_go() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
+}
+
+#[test]
+fn neither_a_stranger_nor_one_device_can_hold_every_place() {
+    // On each port 64 places: 16 for strangers of one address, 8 for one certificate.
+    let more = ["--max-connections", "64", "--metrics-listen", "127.0.0.1:0"];
+    let (_home, server, devices) = started_with(&["dev-1", "dev-2"], &more);
+    let mut other = bystander(&server);
+    let options = Options::new(5, "dev-1", server.mqtt);
+    // One device: TLS, and never a CONNECT; kept-alive HTTPS, and never a request.
+    let greedy: Vec<Client> = (0..40).filter_map(|_| Client::open(&devices[0], &options).ok()).collect();
+    let mut spoken = 0;
+    for mut client in greedy {
+        // The handshake is the client's to begin: its end shows in the first packet.
+        spoken += usize::from(client.send(&[0x10]).is_ok());
+        std::mem::forget(client);
+    }
+    assert!(spoken > 0);
+    // Forty strangers who begin a handshake and leave it.
+    let strangers: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut socket = TcpStream::connect(("127.0.0.1", server.mqtt)).unwrap();
+            let _ = socket.write_all(&[22, 3, 1]);
+            socket
+        })
+        .collect();
+    let start = Instant::now();
+    works(&mut other);
+    // Another address than the strangers'. (Theirs has to wait until they are let go.)
+    let options = Options { from: Some("127.0.0.2"), ..Options::new(5, "dev-2", server.mqtt) };
+    Client::connect(&devices[1], &options).ping().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop(strangers);
+    let crowded = page(&server)
+        .lines()
+        .find_map(|line| line.strip_prefix("sealift_mqtt_events_total{event=\"crowded\"} ")?.parse().ok());
+    assert!(crowded.is_some_and(|count: u64| count >= 24 + 32), "{crowded:?}");
+    assert!(server.log().contains("too many connections of one certificate"));
+    assert!(server.log().contains("too many connections of one address"));
 }
 
 #[test]

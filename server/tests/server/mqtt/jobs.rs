@@ -190,3 +190,32 @@ fn presign_placeholders_become_links_that_work_without_a_certificate_for_a_while
     let text = device.get("/things/dev-1/jobs/j").json()["execution"]["jobDocument"].as_str().unwrap().to_owned();
     assert!(text.contains("X-Sealift-Signature"), "{text}");
 }
+
+#[test]
+fn whoever_may_listen_is_told_when_executions_and_jobs_end() {
+    let (home, server, devices) = started(&["watcher", "dev-1"]);
+    super::policies::allow_everything(&home, &server, &["watcher"]);
+    let mut watcher = Client::connect(&devices[0], &Options::new(5, "watcher", server.mqtt));
+    for filter in ["$aws/events/job/#", "$aws/events/jobExecution/#"] {
+        assert_eq!(watcher.subscribe(filter), 1);
+    }
+    // A device's own policy doesn't open them.
+    let mut device = Client::connect(&devices[1], &Options::new(5, "dev-1", server.mqtt));
+    assert_eq!(device.subscribe("$aws/events/job/#"), 0x87);
+    server.job("done", &json!({}), &["--thing", "dev-1"]);
+    device.ask(&topic("dev-1", "start-next"), &json!({}));
+    device.ask(&topic("dev-1", "done/update"), &json!({"status": "SUCCEEDED"}));
+    server.job("dropped", &json!({}), &["--thing", "dev-1"]);
+    server.ok(&["jobs", "cancel", "dropped"]);
+    let mut told = std::collections::BTreeMap::new();
+    while told.len() < 4 {
+        let message = watcher.message().unwrap();
+        told.insert(message.topic.clone(), message.json());
+    }
+    let completed = &told["$aws/events/job/done/completed"];
+    assert_eq!((&completed["eventType"], &completed["status"]), (&json!("JOB"), &json!("COMPLETED")));
+    assert_eq!(completed["targets"], json!(["arn:aws:iot:local:000000000000:thing/dev-1"]));
+    assert_eq!(told["$aws/events/job/dropped/canceled"]["jobId"], "dropped");
+    assert_eq!(told["$aws/events/jobExecution/done/succeeded"]["eventType"], "JOB_EXECUTION");
+    assert!(told.contains_key("$aws/events/jobExecution/dropped/canceled"), "{told:?}");
+}
