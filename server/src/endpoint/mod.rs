@@ -15,6 +15,7 @@ mod repository;
 mod stall;
 mod tls;
 mod trust;
+mod version_one;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
+use super::version_one;
 use crate::engine::Engine;
 use crate::ledger::CaCertificate;
 use crate::pki::{PkiError, inspect, inspect_pem};
@@ -22,7 +23,22 @@ use crate::provisioning;
 struct Anchor {
     /// SHA-256 of its DER, hex.
     id: String,
+    der: CertificateDer<'static>,
     verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Anchor {
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if version_one::is(certificate) {
+            return version_one::verify(certificate, &self.der, now);
+        }
+        self.verifier.verify_client_cert(certificate, rest, now)
+    }
 }
 
 /// The CAs that TLS knows.
@@ -98,7 +114,7 @@ impl Trust {
         }
         let now = UnixTime::now();
         let anchors = self.registered();
-        let signer = anchors.iter().find(|one| one.verifier.verify_client_cert(certificate, rest, now).is_ok());
+        let signer = anchors.iter().find(|one| one.verify(certificate, rest, now).is_ok());
         // Not found: the CA is gone since the handshake.
         Some(signer.map_or_else(String::new, |one| one.id.clone()))
     }
@@ -115,7 +131,7 @@ impl Trust {
         }
         let mut refusal = own;
         for anchor in self.registered().iter() {
-            match anchor.verifier.verify_client_cert(certificate, rest, now) {
+            match anchor.verify(certificate, rest, now) {
                 Ok(verified) => return Ok(verified),
                 // That it has expired says more than that another CA doesn't know it.
                 Err(error) if !matches!(error, Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
@@ -130,9 +146,9 @@ impl Trust {
 
 fn anchor(id: String, der: CertificateDer<'static>, provider: &Arc<CryptoProvider>) -> Result<Anchor, String> {
     let mut roots = RootCertStore::empty();
-    roots.add(der).map_err(|e| e.to_string())?;
+    roots.add(der.clone()).map_err(|e| e.to_string())?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    Ok(Anchor { id, verifier: verifier.map_err(|e| e.to_string())? })
+    Ok(Anchor { id, der, verifier: verifier.map_err(|e| e.to_string())? })
 }
 
 /// What one port asks of its clients.
@@ -168,6 +184,10 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if version_one::is(certificate) {
+            let known = &self.trust.provider.signature_verification_algorithms;
+            return version_one::verify_signature(message, certificate, signature, known);
+        }
         self.trust.own.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
@@ -177,6 +197,10 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if version_one::is(certificate) {
+            let known = &self.trust.provider.signature_verification_algorithms;
+            return version_one::verify_signature(message, certificate, signature, known);
+        }
         self.trust.own.verifier.verify_tls13_signature(message, certificate, signature)
     }
 

@@ -79,13 +79,24 @@ pub fn inspect(der: &[u8]) -> Result<Inspected, String> {
     })
 }
 
+/// Signatures that count: RSA and ECDSA with SHA-2, Ed25519.
+const SIGNATURES: [&str; 6] = [
+    "1.2.840.113549.1.1.11",
+    "1.2.840.113549.1.1.12",
+    "1.2.840.113549.1.1.13",
+    "1.2.840.10045.4.3.2",
+    "1.2.840.10045.4.3.3",
+    "1.3.101.112",
+];
+
 /// Whether `issuer` signed `certificate` (both DER).
 #[must_use]
 pub fn signed_by(certificate: &[u8], issuer: &[u8]) -> bool {
     let read = |der| x509_parser::parse_x509_certificate(der).map(|(_, certificate)| certificate);
     match (read(certificate), read(issuer)) {
         (Ok(certificate), Ok(issuer)) => {
-            certificate.issuer().as_raw() == issuer.subject().as_raw()
+            SIGNATURES.contains(&certificate.signature_algorithm.algorithm.to_id_string().as_str())
+                && certificate.issuer().as_raw() == issuer.subject().as_raw()
                 && certificate.verify_signature(Some(issuer.public_key())).is_ok()
         }
         _ => false,

@@ -40,6 +40,15 @@ impl Answer {
     }
 }
 
+/// Shows a certificate with a key, whether they fit or not: the server is to find out.
+pub fn shown(
+    certificate: CertificateDer<'static>,
+    key: &PrivateKeyDer<'_>,
+) -> Arc<dyn rustls::client::ResolvesClientCert> {
+    let key = rustls::crypto::ring::sign::any_supported_type(key).unwrap();
+    Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(vec![certificate], key)))
+}
+
 /// One TLS connection.
 pub struct Connection {
     pub stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
@@ -58,7 +67,7 @@ impl Connection {
             Some((certificate, key)) => {
                 let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
                 let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+                builder.with_client_cert_resolver(shown(certificate, &key))
             }
             None => builder.with_no_client_auth(),
         };

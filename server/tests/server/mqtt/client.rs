@@ -137,8 +137,7 @@ impl Client {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
-            .with_client_auth_cert(vec![certificate], key)
-            .unwrap();
+            .with_client_cert_resolver(crate::device::shown(certificate, &key));
         config.alpn_protocols = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(options.name.clone()).unwrap();
         let session = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;

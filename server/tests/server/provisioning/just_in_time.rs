@@ -286,3 +286,51 @@ fn a_ca_is_registered_by_its_proof_alone() {
     let other = Server::start(&home.path().join("other"));
     assert_ne!(other.ok(&["ca", "code"])["registrationCode"], json!(code));
 }
+
+/// One element of DER.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = match content.len() {
+        n @ 0..128 => vec![n as u8],
+        n @ 128..256 => vec![0x81, n as u8],
+        n => vec![0x82, (n >> 8) as u8, n as u8],
+    };
+    [vec![tag], length, content].concat()
+}
+
+/// A certificate of version 1, as `openssl x509 -req` makes it without extensions.
+fn version_one(issuer: &Factory, key: &KeyPair, serial: &str, until: &str) -> String {
+    use rcgen::{PublicKeyData as _, SigningKey as _};
+    const ECDSA_SHA256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    let (_, ca) = x509_parser::parse_x509_certificate(&issuer.der).unwrap();
+    let algorithm = der(0x30, &[&der(6, &[&ECDSA_SHA256])]);
+    let validity = der(0x30, &[&der(0x17, &[b"200101000000Z"]), &der(0x17, &[until.as_bytes()])]);
+    let part =
+        |kind: u8, text: &str| der(0x31, &[&der(0x30, &[&der(6, &[&[0x55, 4, kind]]), &der(12, &[text.as_bytes()])])]);
+    let subject = der(0x30, &[&part(3, "whatever"), &part(5, serial)]);
+    let key = key.subject_public_key_info();
+    let body = der(0x30, &[&der(2, &[&[7]]), &algorithm, ca.subject().as_raw(), &validity, &subject, &key]);
+    let signature = issuer.key.sign(&body).unwrap();
+    sealift_server::pki::pem(&der(0x30, &[&body, &algorithm, &der(3, &[&[0], &signature])]))
+}
+
+#[test]
+fn certificates_of_version_1_as_openssl_makes_them_are_taken_of_registered_cas() {
+    let (_home, server, factory) = with_template();
+    let made = |issuer: &Factory, serial: &str, until: &str| {
+        let mut device = factory.device(&server, &[(CN, "x")]);
+        device.certificate = version_one(issuer, &device.key, serial, until);
+        device
+    };
+    let device = made(&factory, "1", "491231235959Z");
+    refused(&server, &device, "unit-1");
+    Client::connect(&device, &Options::new(5, "unit-1", server.mqtt)).ping().unwrap();
+    assert_eq!(device.get("/things/unit-1/jobs").status, 200);
+    // Expired; by a stranger of the CA's name; with another's key; changed after it was signed.
+    refused(&server, &made(&factory, "2", "210101000000Z"), "unit-2");
+    refused(&server, &made(&Factory::new("Factory CA"), "3", "491231235959Z"), "unit-3");
+    let thief = crate::device::Device { key: KeyPair::generate().unwrap(), ..device.copy() };
+    refused(&server, &thief, "unit-1");
+    assert_eq!(server.ok(&["devices", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(server.ok(&["certificates", "list"]), json!([]));
+}
