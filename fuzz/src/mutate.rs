@@ -49,14 +49,13 @@ const NUMBERS: [u64; 24] = [
 ];
 
 /// Changes one item of `tree`.
-pub fn change(tree: &mut Tree, choices: &mut Choices) {
-    let donor = {
-        let number = choices.below(tree.count());
-        tree.nth(number).cloned()
-    };
-    let number = choices.below(tree.count());
-    let Some(item) = tree.nth(number) else { return };
-    match (choices.below(10), &mut *item) {
+pub fn change(tree: &mut Tree<'_>, choices: &mut Choices) {
+    let count = tree.count();
+    let (from, to, how) = (choices.below(count), choices.below(count), choices.below(10));
+    // A copy of another item, where one is wanted.
+    let donor = if how == 6 { tree.nth(from).cloned() } else { None };
+    let Some(item) = tree.nth(to) else { return };
+    match (how, &mut *item) {
         (0..=3, Tree::Scalar(_, argument)) => {
             *argument = match choices.below(4) {
                 0 => NUMBERS[choices.below(NUMBERS.len())],
@@ -67,12 +66,15 @@ pub fn change(tree: &mut Tree, choices: &mut Choices) {
         }
         (4, Tree::Scalar(major, _)) => *major ^= 1,
         (0..=4, Tree::Bytes(content) | Tree::Text(content)) => match choices.below(4) {
-            0 => content.truncate(choices.below(content.len() + 1)),
-            1 => content.push(b'a' + choices.below(26) as u8),
-            2 => content.clear(),
+            0 => {
+                let length = choices.below(content.len() + 1);
+                content.to_mut().truncate(length);
+            }
+            1 => content.to_mut().push(b'a' + choices.below(26) as u8),
+            2 => content.to_mut().clear(),
             _ if !content.is_empty() => {
                 let at = choices.below(content.len());
-                content[at] = choices.below(256) as u8;
+                content.to_mut()[at] = choices.below(256) as u8;
             }
             _ => {}
         },
@@ -133,7 +135,7 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> Optio
             }
         }
     }
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(2 * size);
     items.iter().for_each(|item| item.write(&mut out));
     (!out.is_empty() && out.len() <= max_size).then(|| {
         data[..out.len()].copy_from_slice(&out);

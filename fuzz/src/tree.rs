@@ -1,28 +1,31 @@
 //! CBOR as a tree, for mutation: it reads anything that is roughly CBOR and writes deterministic bytes, or one chosen fault.
+//! Strings stay where they are until they are changed: each input is read and written once, and most of it is digests.
+
+use std::borrow::Cow;
 
 /// One item.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Tree {
+pub enum Tree<'a> {
     /// An integer or simple value: major type and argument.
     Scalar(u8, u64),
     /// A byte string.
-    Bytes(Vec<u8>),
+    Bytes(Cow<'a, [u8]>),
     /// A byte string that holds an item.
-    Wrapped(Box<Tree>),
+    Wrapped(Box<Tree<'a>>),
     /// A text string, UTF-8 or not.
-    Text(Vec<u8>),
+    Text(Cow<'a, [u8]>),
     /// An array.
-    Array(Vec<Tree>),
+    Array(Vec<Tree<'a>>),
     /// A map, as written.
-    Map(Vec<(Tree, Tree)>),
+    Map(Vec<(Tree<'a>, Tree<'a>)>),
     /// A tag.
-    Tag(u64, Box<Tree>),
+    Tag(u64, Box<Tree<'a>>),
 }
 
 const MAX_DEPTH: usize = 12;
 
 /// Reads the first item; the rest is returned.
-pub fn read(bytes: &[u8]) -> Option<(Tree, &[u8])> {
+pub fn read(bytes: &[u8]) -> Option<(Tree<'_>, &[u8])> {
     let mut at = 0;
     let tree = item(bytes, &mut at, 0)?;
     Some((tree, &bytes[at..]))
@@ -34,7 +37,7 @@ fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> 
     Some(taken)
 }
 
-fn item(bytes: &[u8], at: &mut usize, depth: usize) -> Option<Tree> {
+fn item<'a>(bytes: &'a [u8], at: &mut usize, depth: usize) -> Option<Tree<'a>> {
     let initial = take(bytes, at, 1)?[0];
     let (major, info) = (initial >> 5, initial & 31);
     let argument = match info {
@@ -49,19 +52,30 @@ fn item(bytes: &[u8], at: &mut usize, depth: usize) -> Option<Tree> {
         2 | 3 => {
             let content = take(bytes, at, usize::try_from(argument).ok()?)?;
             if major == 3 {
-                return Some(Tree::Text(content.to_vec()));
+                return Some(Tree::Text(content.into()));
             }
             // Payloads and protected headers hold maps; anything else stays bytes.
             let mut end = 0;
             match content.first().filter(|first| *first >> 5 == 5).and_then(|_| item(content, &mut end, depth + 1)) {
                 Some(map) if end == content.len() => Tree::Wrapped(Box::new(map)),
-                _ => Tree::Bytes(content.to_vec()),
+                _ => Tree::Bytes(content.into()),
             }
         }
-        4 => Tree::Array((0..argument.min(256)).map(|_| item(bytes, at, depth + 1)).collect::<Option<_>>()?),
+        4 => {
+            let count = argument.min(256) as usize;
+            let mut items = Vec::with_capacity(count.min(bytes.len() - *at));
+            for _ in 0..count {
+                items.push(item(bytes, at, depth + 1)?);
+            }
+            Tree::Array(items)
+        }
         5 => {
-            let mut entry = || Some((item(bytes, at, depth + 1)?, item(bytes, at, depth + 1)?));
-            Tree::Map((0..argument.min(256)).map(|_| entry()).collect::<Option<_>>()?)
+            let count = argument.min(256) as usize;
+            let mut entries = Vec::with_capacity(count.min(bytes.len() - *at));
+            for _ in 0..count {
+                entries.push((item(bytes, at, depth + 1)?, item(bytes, at, depth + 1)?));
+            }
+            Tree::Map(entries)
         }
         6 => Tree::Tag(argument, Box::new(item(bytes, at, depth + 1)?)),
         _ => Tree::Scalar(major, argument),
@@ -81,19 +95,19 @@ fn head(major: u8, argument: u64, out: &mut Vec<u8>) {
     out.extend(&bytes[skip..]);
 }
 
-impl Tree {
+impl Tree<'_> {
     /// Appends the shortest form.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Tree::Scalar(major, argument) => head(*major, *argument, out),
             Tree::Bytes(content) => {
                 head(2, content.len() as u64, out);
-                out.extend(content);
+                out.extend(&content[..]);
             }
-            Tree::Wrapped(inner) => Tree::Bytes(inner.bytes()).write(out),
+            Tree::Wrapped(inner) => Tree::Bytes(inner.bytes().into()).write(out),
             Tree::Text(content) => {
                 head(3, content.len() as u64, out);
-                out.extend(content);
+                out.extend(&content[..]);
             }
             Tree::Array(items) => {
                 head(4, items.len() as u64, out);
@@ -129,26 +143,26 @@ impl Tree {
             _ => 0,
         }
     }
+}
 
+impl<'a> Tree<'a> {
     /// The item with this number, in the order of writing.
-    pub fn nth(&mut self, mut number: usize) -> Option<&mut Tree> {
-        if number == 0 {
+    pub fn nth(&mut self, mut number: usize) -> Option<&mut Tree<'a>> {
+        self.find(&mut number)
+    }
+
+    fn find(&mut self, left: &mut usize) -> Option<&mut Tree<'a>> {
+        if *left == 0 {
             return Some(self);
         }
-        number -= 1;
-        let children: Vec<&mut Tree> = match self {
-            Tree::Wrapped(inner) | Tree::Tag(_, inner) => vec![inner],
-            Tree::Array(items) => items.iter_mut().collect(),
-            Tree::Map(entries) => entries.iter_mut().flat_map(|(key, value)| [key, value]).collect(),
-            _ => return None,
-        };
-        for child in children {
-            let count = child.count();
-            if number < count {
-                return child.nth(number);
+        *left -= 1;
+        match self {
+            Tree::Wrapped(inner) | Tree::Tag(_, inner) => inner.find(left),
+            Tree::Array(items) => items.iter_mut().find_map(|item| item.find(left)),
+            Tree::Map(entries) => {
+                entries.iter_mut().find_map(|(key, value)| key.find(left).or_else(|| value.find(left)))
             }
-            number -= count;
+            _ => None,
         }
-        None
     }
 }
