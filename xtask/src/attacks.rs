@@ -176,7 +176,7 @@ fn package(folder: &str) -> String {
 }
 
 /// The text of every Rust file under a folder, build output left out.
-fn sources(folder: &Path, text: &mut String) -> Result<()> {
+pub(crate) fn sources(folder: &Path, text: &mut String) -> Result<()> {
     let failed = |source| Error::File { act: "list", path: folder.into(), source };
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -1,6 +1,14 @@
 //! What is known of the crates below us: `attack_NN` is the number of the case in SECURITY.md's table.
 
-use std::{fs, path::Path};
+#[path = "../../manifests/tests/wire/python.rs"]
+mod python;
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 fn root() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -54,4 +62,27 @@ fn attack_39_no_shipped_code_signs_with_a_public_key_from_outside() {
         }
     }
     assert!(looked_at > 100, "only {looked_at} files");
+}
+
+/// CycloneDX's own library, with its own schema, takes our SBOM; and it refuses one that is spoilt, so that it says something.
+#[test]
+fn the_sbom_is_one_by_the_schema_of_cyclonedx() {
+    let made = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("sbom").current_dir(root()).output().expect("xtask runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let sbom = String::from_utf8(made.stdout).expect("text");
+    let judge = |text: &str| {
+        let mut child = Command::new(python::interpreter())
+            .arg(python::script("cyclonedx_check.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+        let done = child.wait_with_output().expect("it ends");
+        (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let (valid, why) = judge(&sbom);
+    assert!(valid, "{why}");
+    let (valid, why) = judge(&sbom.replace("\"required\"", "\"needed\""));
+    assert!(!valid && why.contains("needed"), "{why}");
 }
