@@ -3,18 +3,19 @@
 //! Like [`crate::jobs`], pure over a [`Ledger`]: certificates are issued by the caller, and only recorded here, in the
 //! same transaction that uses up the token.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod access;
+mod enrolment;
+
+use std::collections::BTreeSet;
 
 use sealift_jobs::limits::GROUPS_PER_THING_MAX;
 use sealift_jobs::{GroupName, ThingName};
-use sealift_rollout::buckets;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{
-    Certificate, CertificateStatus, EnrolmentToken, Group, Ledger, LedgerError, NextCertificate, PAGE_MAX,
-    StoredPolicy, Thing,
-};
+use crate::ledger::{Certificate, EnrolmentToken, Group, Ledger, LedgerError, NextCertificate, StoredPolicy, Thing};
 use crate::mqtt::policy::{ATTACHED_MAX, Policy, PolicyError};
+use access::{attached_to, check_policy_name, identify};
+use enrolment::{check_token, enrol};
 
 /// What is asked of the registry.
 #[derive(Clone, Debug)]
@@ -349,53 +350,6 @@ pub fn handle(ledger: &mut Ledger<'_>, request: &Request, now: u64) -> Result<Re
     }
 }
 
-/// Whose a certificate is. By its fingerprint; a thing that an older server wrote is found by the common name.
-fn identify(ledger: &Ledger<'_>, fingerprint: &str, named: Option<&ThingName>) -> Result<Identity, Failure> {
-    if let Some(thing) = ledger.thing_of(fingerprint)? {
-        return Ok(Identity::Thing(Box::new(thing)));
-    }
-    if let Some(certificate) = ledger.certificate(fingerprint)? {
-        let claim = certificate.status == CertificateStatus::Active && certificate.claim.is_some();
-        return Ok(if claim { Identity::Certificate(Box::new(certificate)) } else { Identity::Unknown });
-    }
-    let thing = named.map(|name| ledger.thing(name)).transpose()?.flatten();
-    let own = thing.filter(|thing| thing.fingerprints().any(|one| one == fingerprint));
-    Ok(own.map_or(Identity::Unknown, |thing| Identity::Thing(Box::new(thing))))
-}
-
-fn check_policy_name(name: &str) -> Result<(), Failure> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    let fine = (1..=128).contains(&name.len()) && name.chars().all(plain);
-    if fine { Ok(()) } else { Err(Failure::PolicyName(name.to_owned())) }
-}
-
-/// Something that has a policy attached, in words. Rarely asked, so everything is gone through.
-fn attached_to(ledger: &Ledger<'_>, name: &str) -> Result<Option<String>, Failure> {
-    let mut after: Option<String> = None;
-    loop {
-        let page = ledger.things(after.as_deref(), PAGE_MAX)?;
-        if let Some(thing) = page.iter().find(|thing| thing.policies.contains(name)) {
-            return Ok(Some(format!("the device {}", thing.name)));
-        }
-        match page.last() {
-            Some(last) => after = Some(last.name.to_string()),
-            None => break,
-        }
-    }
-    let mut after: Option<String> = None;
-    loop {
-        let page = ledger.certificates(after.as_deref(), PAGE_MAX)?;
-        let has = |one: &&Certificate| one.status != CertificateStatus::Revoked && one.policies.contains(name);
-        if let Some(certificate) = page.iter().find(has) {
-            return Ok(Some(format!("the certificate {}", certificate.id)));
-        }
-        match page.last() {
-            Some(last) => after = Some(last.id.clone()),
-            None => return Ok(None),
-        }
-    }
-}
-
 fn find(ledger: &Ledger<'_>, name: &ThingName) -> Result<Thing, Failure> {
     ledger.thing(name)?.ok_or_else(|| Failure::NoThing(name.clone()))
 }
@@ -407,65 +361,4 @@ fn create_groups(ledger: &mut Ledger<'_>, groups: &BTreeSet<GroupName>, now: u64
         }
     }
     Ok(())
-}
-
-/// The token, and the thing it already made when this very device repeats an enrolment whose answer it lost.
-fn check_token(
-    ledger: &Ledger<'_>,
-    enrolment: &Enrolment,
-    now: u64,
-) -> Result<(EnrolmentToken, Option<Thing>), Failure> {
-    let token = ledger.token(&enrolment.token)?.filter(|t| now < t.expires_at).ok_or(Failure::Token)?;
-    let existing = ledger.thing(&enrolment.thing)?;
-    match &token.used_by {
-        Some(user) => {
-            let again = existing.filter(|thing| {
-                *user == enrolment.thing
-                    && thing.active
-                    && thing.key_fingerprint == enrolment.key_fingerprint
-                    && thing.report_key == enrolment.report_key
-            });
-            Ok((token, Some(again.ok_or(Failure::Token)?)))
-        }
-        None => {
-            if let Some(expected) = token.thing.clone().filter(|name| *name != enrolment.thing) {
-                return Err(Failure::Name { expected, found: enrolment.thing.clone() });
-            }
-            // A revoked name may be given again only by a token that was made for it.
-            if existing.is_some_and(|thing| thing.active || token.thing.is_none()) {
-                return Err(Failure::Taken(enrolment.thing.clone()));
-            }
-            Ok((token, None))
-        }
-    }
-}
-
-fn enrol(ledger: &mut Ledger<'_>, enrolment: &Enrolment, issued: &Issued, now: u64) -> Result<Response, Failure> {
-    let (mut token, existing) = check_token(ledger, enrolment, now)?;
-    if let Some(thing) = existing {
-        return Ok(Response::Thing(Box::new(thing)));
-    }
-    // Percentages of a rollout are made of these.
-    let bucket = buckets::group_name(&token.product, buckets::bucket_of(&token.product, enrolment.thing.as_str()));
-    let mut groups = token.groups.clone();
-    groups.extend(bucket.parse::<GroupName>().ok());
-    create_groups(ledger, &groups, now)?;
-    let thing = Thing {
-        name: enrolment.thing.clone(),
-        product: token.product.clone(),
-        groups,
-        report_key: enrolment.report_key.clone(),
-        certificate: issued.certificate.clone(),
-        fingerprint: issued.fingerprint.clone(),
-        key_fingerprint: enrolment.key_fingerprint.clone(),
-        enrolled_at: now,
-        active: true,
-        next: None,
-        policies: BTreeSet::new(),
-        attributes: BTreeMap::new(),
-    };
-    token.used_by = Some(thing.name.clone());
-    ledger.put_token(&token)?;
-    ledger.put_thing(&thing)?;
-    Ok(Response::Thing(Box::new(thing)))
 }
