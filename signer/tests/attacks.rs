@@ -2,12 +2,14 @@
 
 mod support;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes, PublicKeyBytes};
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey, KeypairBytes, PublicKeyBytes};
 use support::{Outcome, Project, firmware, sealift_in};
 
 /// Signing with one key and hashing in another gives the private key away (RUSTSEC-2022-0093); a PKCS#8 file of version 2 could ask for it.
@@ -97,4 +99,94 @@ fn attack_59_what_a_symbolic_link_in_the_repository_points_to_is_never_written()
         assert!([0, 1, 3, 4].contains(&outcome.code), "{outcome:?}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "written through {name}");
     }
+}
+
+/// Whether bytes stand anywhere in a process's memory that it can write to.
+fn holds(pid: u32, needle: &[u8]) -> bool {
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
+        let (start, end) = line.split_whitespace().next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut bytes = vec![0; (end - start) as usize];
+        // What the kernel keeps there for itself can't be read.
+        memory.read_exact_at(&mut bytes, start).is_ok() && bytes.windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+/// Holds a key, signs with it and drops it, each when it is told to.
+fn hold_a_key(path: &Path) {
+    let uri = format!("file:{}", path.display()).parse().unwrap();
+    let mut orders = std::io::stdin().lines();
+    let mut say = |what: &str| {
+        println!("\n{what}");
+        std::io::stdout().flush().unwrap();
+        orders.next();
+    };
+    let key = sealift_signer::keys::open_existing(&uri, Path::new("/"), false).unwrap();
+    key.sign(b"a message").unwrap();
+    say("HOLDS");
+    drop(key);
+    say("DROPPED");
+}
+
+/// The memory of a process that had a key, read as whoever steals a dump of it would read it.
+#[test]
+fn attack_61_a_key_that_was_dropped_is_nowhere_in_memory() {
+    if let Some(path) = std::env::var_os("SEALIFT_TEST_HOLDS_KEY") {
+        return hold_a_key(Path::new(&path));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    sealift_in(folder.path(), &["keys", "generate", "key.pem"]).ok();
+    let path = folder.path().join("key.pem");
+    let pem = fs::read_to_string(&path).unwrap();
+    let seed = SigningKey::from_pkcs8_pem(&pem).unwrap().to_bytes();
+    let text = pem.lines().nth(1).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "attack_61_a_key_that_was_dropped_is_nowhere_in_memory", "--nocapture"])
+        .env("SEALIFT_TEST_HOLDS_KEY", &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let mut orders = child.stdin.take().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut wait_for = |what: &str| while said.next().unwrap().unwrap() != what {};
+    wait_for("HOLDS");
+    assert!(holds(pid, &seed), "this way of looking finds nothing");
+    assert!(!holds(pid, text.as_bytes()), "the file's text is left behind by reading it");
+    orders.write_all(b"\n").unwrap();
+    wait_for("DROPPED");
+    assert!(!holds(pid, &seed), "the key is left behind");
+    drop(orders);
+    assert!(child.wait().unwrap().success());
+}
+
+/// A crash must not write keys to a disk, whatever the shell allows.
+#[test]
+fn attack_61_no_core_file_is_ever_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -c unlimited 2>/dev/null || ulimit -c \"$(ulimit -H -c)\"; exec \"$@\"", "sh"])
+        .arg(assert_cmd::cargo::cargo_bin("sealift"))
+        .args(["keys", "generate", "key.pem", "--encrypt", "--passphrase-fd", "0"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It waits for the passphrase, which doesn't come.
+    let limits = || fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let core = |limits: String| limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+    let begun = std::time::Instant::now();
+    let forbidden = |line: String| line.split_whitespace().skip(4).take(2).eq(["0", "0"]);
+    while !forbidden(core(limits())) {
+        assert!(begun.elapsed().as_secs() < 20, "{}", core(limits()));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(child.stdin.take());
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_ne!(child.wait().unwrap().code(), None, "{said}");
 }

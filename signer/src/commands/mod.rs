@@ -130,6 +130,7 @@ enum Command {
 
 /// Runs the command line and returns the exit code.
 pub fn main() -> ExitCode {
+    forbid_core_files();
     let cli = Cli::parse();
     let json = cli.global.json;
     if let Some(descriptor) = cli.global.passphrase_fd {
@@ -147,6 +148,12 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A crash must not leave keys on a disk. Where the limit can't be set, a program that never crashes is as good as before.
+fn forbid_core_files() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 fn run(cli: Cli) -> Result<Report> {
