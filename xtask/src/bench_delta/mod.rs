@@ -123,7 +123,9 @@ fn mean(
 ) -> String {
     debug_assert!(place < tools.len());
     let picked = rows.iter().filter(|row| counts(row));
-    let mean = geometric(picked.filter_map(|row| Some(figure(row.runs[place].as_ref()?) / against(row)?)));
+    // What the clock has not seen has no ratio.
+    let ratios = picked.filter_map(|row| Some(figure(row.runs[place].as_ref()?) / against(row)?));
+    let mean = geometric(ratios.filter(|ratio| ratio.is_normal()));
     mean.map_or(" - |".into(), |mean| format!(" {mean:.3} |"))
 }
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use crate::{
@@ -12,8 +11,8 @@ use crate::{
     process, project,
 };
 
-/// Most runs of a command that are timed, and the seconds after which no further one is started.
-const RUNS: f64 = 20.0;
+/// Most runs of a command that are timed, and the seconds of processor time after which no further one is started.
+const RUNS: u32 = 60;
 const ENOUGH: f64 = 0.5;
 /// Packages of the peers that come from PyPI.
 const PYTHON_PACKAGES: [&str; 2] = ["detools==0.53.0", "hdiffpatch==2.6.0"];
@@ -169,22 +168,19 @@ fn timed(words: &[String], files: &[(&str, &Path)], dir: &Path) -> Result<(f64, 
     };
     let words: Vec<String> = words.iter().map(fill).collect();
     let mut command = process::command("time");
-    let (before, start) = (Instant::now(), children_s()?);
+    let start = children_s()?;
     let said = process::succeed(command.args(["-f", "%M", "-o"]).arg(&figures).args(&words))?;
-    let (once, first_s) = (before.elapsed().as_secs_f64(), children_s()? - start);
     let text = project::read_text(&figures)?;
     let wrong = || Error::Content { path: figures.clone(), what: format!("not what GNU time writes: {text}") };
     let kib = text.trim().parse().map_err(|_| wrong())?;
-    if once > ENOUGH {
-        return Ok((first_s, kib, said));
-    }
     // As often as it takes for a clock that ticks a hundred times a second.
-    let runs = (ENOUGH / once.max(0.001)).clamp(1.0, RUNS) as u32;
-    let start = children_s()?;
-    for _ in 0..runs {
+    let (mut runs, mut taken) = (1, children_s()? - start);
+    while taken < ENOUGH && runs < RUNS {
         process::succeed(process::command(&words[0]).args(&words[1..]))?;
+        runs += 1;
+        taken = children_s()? - start;
     }
-    Ok(((children_s()? - start) / f64::from(runs), kib, said))
+    Ok((taken / f64::from(runs), kib, said))
 }
 
 /// Processor time of all children that have ended, in user and system mode.
