@@ -1,10 +1,16 @@
-//! Two of the three state machines of a device against executable models of them: what is documented, written down a second
-//! time and as plainly as it can be. (The third, the record store, has its model in `power_cut/records.rs`: a map.)
+//! The state machines of a device against executable models of them: what is documented, written down a second time and as
+//! plainly as it can be. (The record store has its model in `power_cut/records.rs`: a map.)
 //!
 //! * Boot and installation (`verifier/src/boot/mod.rs`): every state that can be reached, and every event in each of them.
+//! * The resume record (`verifier/src/image/hint.rs`): the same, over a slot of three blocks in two sectors, with rot, a hint that
+//!   lies, and hints of other installations.
 //! * Trust (`verifier/src/session/floors.rs`): every sequence of three offers out of seven kinds: newer, replayed, with a
 //!   second content, and with the keys of a role rotated.
 
+#[path = "models/resume.rs"]
+mod resume;
+
+mod flash;
 mod fleet;
 
 use std::collections::{BTreeSet, HashSet};

@@ -149,46 +149,43 @@ fn install<'b, L: Link>(
     let mut decoder = Decoder24K::new();
     let mut slots = device::slots();
     let (flash, base) = slots.split(slot);
-    let mut hint = [0; HINT_RECORD_MAX];
-    let mut hint = records.read(RecordId::Resume, &mut hint).unwrap_or(None);
-    let mut install = loop {
-        match Install::<_, _, _, GATHER>::begin(
-            approved,
-            choice,
-            slot,
-            &mut *flash,
-            Some(&mut *base),
-            &mut decoder,
-            hint,
-        ) {
-            // A hint of another installation.
-            Err(Error::StateCorrupt) if hint.take().is_some() => records.remove(RecordId::Resume)?,
-            begun => break begun?,
-        }
-    };
-    let mut hinted = install.hinted();
+    let mut record = [0; HINT_RECORD_MAX];
+    let mut hint = records.read(RecordId::Resume, &mut record).unwrap_or(None);
     let mut chunk = [0; CHUNK];
     loop {
-        let from = install.next_offset();
-        let left = install.payload().length.saturating_sub(from) as usize;
-        let wanted = chunk.get_mut(..left.min(CHUNK)).unwrap_or_default();
-        let count = link.payload(&choice.payload().digest, from as usize, wanted)?;
-        if install.push(wanted.get(..count).unwrap_or_default())? == Next::Done {
-            break;
-        }
-        if install.hinted() >= hinted.saturating_add(HINT_EVERY) {
-            hinted = install.hinted();
-            let mut record = [0; HINT_RECORD_MAX];
-            if let Some(length) = install.hint(&mut record)? {
-                records.replace(RecordId::Resume, record.get(..length).unwrap_or_default())?;
+        let attempt = (|| {
+            let (flash, base) = (&mut *flash, Some(&mut *base));
+            let mut install =
+                Install::<_, _, _, GATHER>::begin(approved, choice, slot, flash, base, &mut decoder, hint)?;
+            let mut hinted = install.hinted();
+            loop {
+                let from = install.next_offset();
+                let left = install.payload().length.saturating_sub(from) as usize;
+                let wanted = chunk.get_mut(..left.min(CHUNK)).unwrap_or_default();
+                let count = link.payload(&choice.payload().digest, from as usize, wanted)?;
+                if install.push(wanted.get(..count).unwrap_or_default())? == Next::Done {
+                    return install.finish();
+                }
+                if install.hinted() >= hinted.saturating_add(HINT_EVERY) {
+                    hinted = install.hinted();
+                    let mut record = [0; HINT_RECORD_MAX];
+                    if let Some(length) = install.hint(&mut record)? {
+                        records.replace(RecordId::Resume, record.get(..length).unwrap_or_default())?;
+                    }
+                }
             }
+        })();
+        match attempt {
+            // The link broke: the next update goes on from the hint.
+            Err(Error::PayloadTruncated) => return attempt,
+            // What stands in the slot is not the image. If it was a hint that led there, the fault may be the hint's.
+            Err(_) => records.remove(RecordId::Resume)?,
+            Ok(_) => return attempt,
+        }
+        if hint.take().is_none() {
+            return attempt;
         }
     }
-    install.finish().or_else(|error| {
-        // What stands in the slot is not the image: nothing to go on from.
-        records.remove(RecordId::Resume)?;
-        Err(error)
-    })
 }
 
 #[inline(never)]

@@ -123,6 +123,8 @@ int main(void) {
       continue;
     }
     int32_t code = update(&booted, target, bundle_length);
+    /* Once more, from the start, if what an interrupted update left in the slot was of no use. */
+    if (code == SEALIFT_AGAIN) code = update(&booted, target, bundle_length);
     if (code == 0) {
       line("app: installed; resetting into the trial");
       reset();

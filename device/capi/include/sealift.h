@@ -27,6 +27,9 @@
 // Every byte is there: call sealift_update_finish.
 #define SEALIFT_DONE -1
 
+// What an interrupted update had left can't be gone on from, and was dropped: call sealift_update_begin again.
+#define SEALIFT_AGAIN -2
+
 // A part of the flash: a slot, or the record store.
 typedef struct {
   // Passed to each callback as it is.
@@ -164,8 +167,9 @@ int32_t sealift_update_wants(uint8_t *memory,
                              uint32_t *offset,
                              uint32_t *left);
 
-// Takes bytes of the payload, from the wanted offset on, in pieces of any size. Returns SEALIFT_MORE, SEALIFT_DONE, or the
-// number of the error.
+// Takes bytes of the payload, from the wanted offset on, in pieces of any size. Returns SEALIFT_MORE, SEALIFT_DONE,
+// SEALIFT_AGAIN, or the number of the error. When the link breaks, just stop: the next update of this target goes on from
+// what the flash has.
 //
 // # Safety
 // `memory` is that of an update that was begun; `piece` has `length` bytes.
@@ -173,7 +177,8 @@ int32_t sealift_update_push(uint8_t *memory,
                             const uint8_t *piece,
                             size_t length);
 
-// Reads the whole slot back, and has the next boot try it. Reset the device after a 0. The update is over either way.
+// Reads the whole slot back, and has the next boot try it. Reset the device after a 0. The update is over either way; after
+// SEALIFT_AGAIN it is worth beginning again.
 //
 // # Safety
 // `memory` is that of an update that was begun; `scratch` has `length` bytes.

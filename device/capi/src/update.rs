@@ -19,6 +19,8 @@ pub const SEALIFT_NO_TIME: u64 = 0;
 pub const SEALIFT_MORE: i32 = 0;
 /// Every byte is there: call sealift_update_finish.
 pub const SEALIFT_DONE: i32 = -1;
+/// What an interrupted update had left can't be gone on from, and was dropped: call sealift_update_begin again.
+pub const SEALIFT_AGAIN: i32 = -2;
 /// Bytes of image between two resume records.
 const HINT_EVERY: u32 = 8 * 1024;
 /// Bytes of image that are gathered before they are written.
@@ -36,6 +38,14 @@ struct Update {
     install: Option<Running>,
     payload: Digest,
     hinted: u32,
+    resumed: bool,
+}
+
+/// What stands in the slot is not the image: nothing to go on from. If it was a record that led there, the fault may be the
+/// record's.
+fn dropped(device: &SealiftDevice, resumed: bool, error: Error) -> Result<i32, Error> {
+    device.store()?.records().remove(RecordId::Resume)?;
+    if resumed { Ok(SEALIFT_AGAIN) } else { Err(error) }
 }
 
 /// # Safety
@@ -99,6 +109,7 @@ pub unsafe extern "C" fn sealift_update_begin(
             (&raw mut (*fields).install).write(None);
             (&raw mut (*fields).payload).write(Digest([0; 32]));
             (&raw mut (*fields).hinted).write(0);
+            (&raw mut (*fields).resumed).write(false);
             let target = target.as_ref().ok_or(Error::WrongState)?;
             (&mut *fields, target, bytes::<'static>(bundle, bundle_length)?, bytes_mut(scratch, length)?)
         };
@@ -115,7 +126,7 @@ fn begin(
     time: u64,
     scratch: &mut [u8],
 ) -> Result<(), Error> {
-    let Update { device, root, decoder, install: place, payload, hinted } = update;
+    let Update { device, root, decoder, install: place, payload, hinted, resumed } = update;
     // SAFETY: the caller of sealift_update_begin has promised that the texts stay.
     let identity: Identity<'static> = unsafe { device.identity()? };
     let store = device.store()?;
@@ -166,6 +177,7 @@ fn begin(
         }
     };
     *hinted = begun.hinted();
+    *resumed = *hinted > 0;
     *place = Some(begun);
     Ok(())
 }
@@ -197,8 +209,9 @@ pub unsafe extern "C" fn sealift_update_wants(
     code(act())
 }
 
-/// Takes bytes of the payload, from the wanted offset on, in pieces of any size. Returns SEALIFT_MORE, SEALIFT_DONE, or the
-/// number of the error.
+/// Takes bytes of the payload, from the wanted offset on, in pieces of any size. Returns SEALIFT_MORE, SEALIFT_DONE,
+/// SEALIFT_AGAIN, or the number of the error. When the link breaks, just stop: the next update of this target goes on from
+/// what the flash has.
 ///
 /// # Safety
 /// `memory` is that of an update that was begun; `piece` has `length` bytes.
@@ -208,8 +221,10 @@ pub unsafe extern "C" fn sealift_update_push(memory: *mut u8, piece: *const u8, 
         // SAFETY: the caller's promises.
         let (update, piece) = unsafe { (update(memory)?, bytes(piece, length)?) };
         let install = update.install.as_mut().ok_or(Error::WrongState)?;
-        if install.push(piece)? == Next::Done {
-            return Ok(SEALIFT_DONE);
+        match install.push(piece) {
+            Ok(Next::Done) => return Ok(SEALIFT_DONE),
+            Ok(_) => {}
+            Err(error) => return dropped(&update.device, update.resumed, error),
         }
         if install.hinted() >= update.hinted.saturating_add(HINT_EVERY) {
             update.hinted = install.hinted();
@@ -224,7 +239,8 @@ pub unsafe extern "C" fn sealift_update_push(memory: *mut u8, piece: *const u8, 
     act().unwrap_or_else(|error: Error| i32::from(error.code()))
 }
 
-/// Reads the whole slot back, and has the next boot try it. Reset the device after a 0. The update is over either way.
+/// Reads the whole slot back, and has the next boot try it. Reset the device after a 0. The update is over either way; after
+/// SEALIFT_AGAIN it is worth beginning again.
 ///
 /// # Safety
 /// `memory` is that of an update that was begun; `scratch` has `length` bytes.
@@ -236,13 +252,9 @@ pub unsafe extern "C" fn sealift_update_finish(memory: *mut u8, scratch: *mut u8
         let install = update.install.take().ok_or(Error::WrongState)?;
         let store = update.device.store()?;
         match install.finish() {
-            Ok(verified) => update.device.control(&store).activate(verified, scratch),
-            Err(error) => {
-                // What stands in the slot is not the image: nothing to go on from.
-                store.records().remove(RecordId::Resume)?;
-                Err(error)
-            }
+            Ok(verified) => update.device.control(&store).activate(verified, scratch).map(|()| 0),
+            Err(error) => dropped(&update.device, update.resumed, error),
         }
     };
-    code(act())
+    act().unwrap_or_else(|error: Error| i32::from(error.code()))
 }

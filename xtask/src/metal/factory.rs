@@ -11,8 +11,8 @@ use sealift_verifier::{
     storage::DeviceStore,
 };
 
-// As in device/bare-metal/src/flash.rs.
-const SLOT: usize = 256 * 1024;
+/// Bytes of a slot, as in device/bare-metal/src/flash.rs; the others are too.
+pub(super) const SLOT: usize = 256 * 1024;
 const STORE: usize = 64 * 1024;
 const WORD: usize = 8;
 const SECTOR: usize = 4096;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{firmware::Board, release::Project};
+use super::{factory, firmware::Board, release::Project};
 use crate::error::{Error, Result};
 
 /// Silence after which a machine counts as dead. Its own watchdog bites after some seconds of its own time.
@@ -56,6 +56,19 @@ pub(super) fn program(board: Board, memory: &Path, flash: &[u8]) -> Result<()> {
     let file = fs::File::create(memory).map_err(failed)?;
     file.set_len(length).map_err(failed)?;
     std::os::unix::fs::FileExt::write_all_at(&file, flash, at).map_err(failed)
+}
+
+/// Changes a bit in each of the last words that were written to slot B, as a cut may: 12 KiB of them, which is more than stands
+/// between two resume records.
+pub(super) fn spoil_slot_b(board: Board, memory: &Path) -> Result<()> {
+    let at = if board == Board::Mps2 { MPS2.1 } else { VIRT.1 } + factory::SLOT as u64;
+    let failed = |source| Error::File { act: "spoil", path: memory.into(), source };
+    let file = fs::File::options().read(true).write(true).open(memory).map_err(failed)?;
+    let mut slot = vec![0; factory::SLOT];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut slot, at).map_err(failed)?;
+    let end = slot.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1);
+    slot[end.saturating_sub(12 * 1024)..end].iter_mut().step_by(8).for_each(|byte| *byte ^= 4);
+    std::os::unix::fs::FileExt::write_all_at(&file, &slot, at).map_err(failed)
 }
 
 impl Machine {

@@ -39,6 +39,10 @@ const DEVICES: [(Board, Language); 3] =
 
 /// Tells the story of each device; each step is checked, and the first that goes wrong ends it with a failure.
 pub(crate) fn run() -> Result<ExitCode> {
+    println!(
+        "Three devices, each a bootloader and an application in QEMU, take updates that the real `sealift` signs. Behind `|` is\n\
+         what a device says on its UART. The first run compiles the programs, which takes some minutes; later ones half a minute.\n"
+    );
     tell_all()?;
     println!("An emulator shows that the software is right, not that a board is.");
     Ok(ExitCode::SUCCESS)
@@ -49,9 +53,9 @@ pub(crate) fn tell_all() -> Result<usize> {
     emulators()?;
     let mut sum = 0;
     for (board, language) in DEVICES {
-        println!("== {} in {language:?}", board.hardware());
+        println!("== {} in {language:?}: compiling its programs", board.hardware());
         let steps = story::tell(board, language, |line| println!("{line}"))?;
-        println!("{} in {language:?}: {steps} steps, each as it should be\n", board.hardware());
+        println!("\n{} in {language:?}: {steps} steps, each as it should be\n", board.hardware());
         sum += steps;
     }
     Ok(sum)

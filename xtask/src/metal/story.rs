@@ -26,6 +26,7 @@ struct Stage<'a, S> {
     machine: Option<Machine>,
     say: &'a S,
     steps: usize,
+    acts: usize,
 }
 
 impl<S: Fn(&str)> Stage<'_, S> {
@@ -61,8 +62,9 @@ impl<S: Fn(&str)> Stage<'_, S> {
         machine.send(&format!("update {} {bundle}", release.target))
     }
 
-    fn heading(&self, text: &str) {
-        (self.say)(&format!("{}: {text}", self.board.hardware()));
+    fn heading(&mut self, text: &str) {
+        self.acts += 1;
+        (self.say)(&format!("\n{}. {text}", self.acts));
     }
 }
 
@@ -130,7 +132,7 @@ pub(crate) fn stack_of_an_update(profile: &'static str) -> Result<u64> {
         let words = line.split_once("installed; stack used, at most ").map(|(_, words)| words);
         stack.set(words.and_then(|words| words.split(' ').next()?.parse().ok()).or(stack.get()));
     };
-    let mut stage = Stage { board, boot, memory, project, machine: None, say: &hear, steps: 0 };
+    let mut stage = Stage { board, boot, memory, project, machine: None, say: &hear, steps: 0, acts: 0 };
     stage.power_on()?;
     stage.expect(None, &["ready"])?;
     stage.update(&release, release.bundle.len())?;
@@ -154,9 +156,9 @@ pub(super) fn tell(board: Board, language: Language, say: impl Fn(&str)) -> Resu
     let flash = factory::flash(board.hardware(), project.repository, &project.root()?, &old, Version([1, 0, 0]), 1)
         .map_err(|why| wrong(&why.to_string()))?;
     machine::program(board, &memory, &flash)?;
-    let mut stage = Stage { board, boot, memory, project, machine: None, say: &say, steps: 0 };
+    let mut stage = Stage { board, boot, memory, project, machine: None, say: &say, steps: 0, acts: 0 };
 
-    stage.heading("the factory's image boots");
+    stage.heading("The device leaves the factory with 1.0.0: its bootloader checks the image and starts it.");
     stage.power_on()?;
     stage.expect(
         None,
@@ -166,35 +168,43 @@ pub(super) fn tell(board: Board, language: Language, say: impl Fn(&str)) -> Resu
     let second = stage.project.release("1.1.0", "2", &new)?;
     let (full, delta) = second.sizes;
     let delta = delta.ok_or_else(|| wrong("1.1.0 has no delta"))?;
-    stage.heading(&format!("1.1.0 as a delta: {delta} bytes for an image of {full}; the power is cut in its middle"));
+    stage.heading(&format!(
+        "1.1.0 comes as a delta, {delta} bytes for an image of {full}, and the power is cut in its middle: 1.0.0 runs on."
+    ));
     stage.update(&second, second.bundle.len())?;
     cut_in_the_middle(&mut stage, &second, (delta as usize / 256) / 2)?;
+    machine::spoil_slot_b(board, &stage.memory)?;
+    stage.heading("What it had written by then is spoilt, too. The update again, and the power is cut once more.");
     stage.power_on()?;
     stage.expect(None, &["boot: slot a holds 1.0.0", "ready"])?;
-    stage.heading("the update again, to its end: trial, confirmation");
+    stage.update(&second, second.bundle.len())?;
+    cut_in_the_middle(&mut stage, &second, (delta as usize / 256) / 3)?;
+    stage.power_on()?;
+    stage.expect(None, &["boot: slot a holds 1.0.0", "ready"])?;
+    stage.heading("The update again, to its end: 1.1.0 runs on trial, finds itself well, confirms itself.");
     stage.update(&second, second.bundle.len())?;
     let trial = ["verified; installs", "installed", "boot: slot b holds 1.1.0, on trial", "weather station 1.1"];
     stage.expect(Some((&second, as_is)), &trial)?;
     stage.expect(None, &["app: confirmed", "version 1.1.0, security counter 2", "ready"])?;
 
     let third = stage.project.release("1.2.0", "2", &hangs)?;
-    stage.heading("a bundle with one bit of a signature changed");
+    stage.heading("A bad bundle, with one bit of a signature changed: refused (SL-201).");
     let mut forged = third.clone();
     let timestamp =
         sealift_manifests::bundle::files(&third.bundle).next().and_then(|file| file.ok()).map_or(1, <[u8]>::len);
     forged.bundle[timestamp - 1] ^= 1;
     stage.update(&forged, forged.bundle.len())?;
     stage.expect(Some((&forged, as_is)), &["refused: SL-201", "ready"])?;
-    stage.heading("the former release: its bundle is older than what the device has seen");
+    stage.heading("The former release, well signed and older than what the device has seen: refused (SL-401).");
     stage.update(&first, first.bundle.len())?;
     stage.expect(Some((&first, as_is)), &["refused: SL-401", "ready"])?;
-    stage.heading("a payload with one bit changed");
+    stage.heading("A bad image, with one bit changed: refused (SL-6..), and 1.1.0 runs on.");
     stage.update(&third, third.bundle.len())?;
     stage.expect(Some((&third, flip)), &["verified; installs", "refused: SL-6", "ready"])?;
     stage.send_reset()?;
     stage.expect(None, &["boot: slot b holds 1.1.0", "version 1.1.0", "ready"])?;
 
-    stage.heading("1.2.0, well signed, hangs: the watchdog bites, and 1.1.0 is back");
+    stage.heading("1.2.0, well signed, hangs on its trial: the watchdog bites, and 1.1.0 is back.");
     stage.update(&third, third.bundle.len())?;
     let hung = ["verified; installs", "installed", "boot: slot a holds 1.2.0, on trial", "weather station 1.1"];
     stage.expect(Some((&third, as_is)), &hung)?;
