@@ -1,5 +1,6 @@
 //! The resume record against its model: a slot of three blocks, what a hint says of it, and an installation that goes on.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use sealift_manifests::Version;
@@ -370,8 +371,8 @@ fn every_reachable_state_of_a_resume_does_what_the_documented_table_says() {
             let seen = world.seen(&real, after.running);
             assert_eq!(seen, after, "{before:?}, {event:?}: {row}");
             rows.insert(row);
-            if !known.contains_key(&after) {
-                known.insert(after, real);
+            if let Entry::Vacant(unknown) = known.entry(after) {
+                unknown.insert(real);
                 open.push(after);
             }
         }
