@@ -29,11 +29,6 @@ impl Board {
     }
 }
 
-/// Added to the options in `.cargo/config.toml` for programs that are to be small: at `opt-level = "z"` LLVM inlines what costs no
-/// more than 5 of its units, and calls of functions that are hardly longer than a call add up to half a KiB. (Not for the fast
-/// profile, whose own threshold is far above.)
-const SMALL: &str = r#"["-C", "llvm-args=-inline-threshold=16"]"#;
-
 /// A program to build.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Firmware {
@@ -67,9 +62,6 @@ impl Firmware {
         }
         cargo.current_dir(project::root().join("device/bare-metal"));
         cargo.args(["--locked", "--quiet", "--profile", self.profile, "--bin", self.program]);
-        if self.profile == "release" {
-            cargo.arg("--config").arg(format!("target.{target}.rustflags = {SMALL}"));
-        }
         cargo.args(["--features", self.features]).envs(environment.iter().copied());
         process::succeed(&mut cargo)?;
         project::read(&folder.join(target).join(self.profile).join(self.program))
