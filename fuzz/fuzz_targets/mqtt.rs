@@ -81,7 +81,7 @@ fn topic(text: &str) {
 
 fn judge(document: &str, client_id: &str, name: &str) {
     let thing = "dev-1".parse().expect("a name");
-    let who = Principal { thing: &thing, client_id };
+    let who = Principal { thing: Some(&thing), common_name: Some("dev-1"), client_id };
     let deny = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iot:*","Resource":"*"}]}"#;
     let deny = Arc::new(Policy::from_json(deny).expect("a policy"));
     let Ok(read) = Policy::from_json(document) else { return };
