@@ -24,7 +24,6 @@ mod station;
 mod text;
 mod thermistor;
 
-
 use sealift_bare_metal::update::{self, Buffers, Link};
 use sealift_bare_metal::{board, console as plain, handover::Handover, link};
 use sealift_manifests::Digest;
