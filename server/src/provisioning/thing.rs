@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::template::{Plan, PolicyOf};
 use super::{Failure, Parameters, Response, SWEEP, Template, WAITING_MAX};
-use crate::ledger::{Certificate, CertificateStatus, Group, Ledger, Provisioned, StoredPolicy, TemplateKind, Thing};
+use crate::ledger::{
+    Certificate, CertificateStatus, Group, Ledger, NextCertificate, Provisioned, StoredPolicy, TemplateKind, Thing,
+};
 use crate::mqtt::policy::ATTACHED_MAX;
 
 /// Parameter of `RegisterThing` with the Ed25519 public key of the device's reports, hex. AWS ignores it.
@@ -125,9 +127,17 @@ pub(super) fn make(
         if !same {
             return Err(Failure::Taken(plan.thing.clone()));
         }
-        thing.certificate = certificate.certificate.clone();
-        thing.fingerprint = certificate.id.clone();
-        ledger.put_thing(&thing)?;
+        // As in a rotation: the certificate that it has is good until this one is first used, so that a device which is killed
+        // before it has put this one in place is still itself.
+        if thing.fingerprint != certificate.id {
+            thing.next = Some(NextCertificate {
+                certificate: certificate.certificate.clone(),
+                fingerprint: certificate.id.clone(),
+                key_fingerprint: certificate.key_fingerprint.clone(),
+                issued_at: now,
+            });
+            ledger.put_thing(&thing)?;
+        }
         return Ok(thing);
     }
     let product = plan.product.clone().unwrap_or_default();
