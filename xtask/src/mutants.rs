@@ -67,6 +67,11 @@ impl Score {
         self.caught + self.missed.len() + self.timeout
     }
 
+    /// Those that something became of.
+    fn tried(&self) -> usize {
+        self.viable() + self.unviable
+    }
+
     fn read(out: &Path) -> Score {
         let lines = |name: &str| -> Vec<String> {
             let text = fs::read_to_string(out.join(name)).unwrap_or_default();
@@ -110,7 +115,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         // Every n-th: the same sample each time, until the code changes.
         let step = options.sample.map_or(1, |sample| count.div_ceil(sample.max(1)));
-        println!("\n{name}: {} of {count} mutants", count.div_ceil(step));
+        let wanted = count.div_ceil(step);
+        println!("\n{name}: {wanted} of {count} mutants");
         let out = project::target().join("mutants").join(name);
         fs::create_dir_all(&out).map_err(|source| Error::File { act: "create", path: out.clone(), source })?;
         let mut command = prepared();
@@ -123,6 +129,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         process::shown(&mut command)?;
         let score = Score::read(&out.join("mutants.out"));
         print(name, &score);
+        if score.tried() < wanted {
+            println!("{name}: {} of {wanted} were tried before it ended: this is no score", score.tried());
+            good = false;
+        }
         ran += score.viable();
         good &= score.missed.is_empty() && score.viable() > 0;
     }
@@ -187,6 +197,7 @@ mod tests {
         let score = Score::read(dir.path());
         assert_eq!(score, Score { caught: 2, missed: vec!["c".into()], timeout: 1, unviable: 1 });
         assert_eq!(score.viable(), 4);
+        assert_eq!(score.tried(), 5);
     }
 
     /// A mutant is left alone for a reason that stands above it.

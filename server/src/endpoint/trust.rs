@@ -159,6 +159,19 @@ pub(super) struct Clients {
     pub(super) mandatory: bool,
 }
 
+impl Clients {
+    /// A handshake's signature by a certificate of version 1, which rustls doesn't read; `None` for every other one.
+    fn of_version_one(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Option<Result<HandshakeSignatureValid, Error>> {
+        let known = &self.trust.provider.signature_verification_algorithms;
+        version_one::is(certificate).then(|| version_one::verify_signature(message, certificate, signature, known))
+    }
+}
+
 impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
         self.mandatory
@@ -184,11 +197,10 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if version_one::is(certificate) {
-            let known = &self.trust.provider.signature_verification_algorithms;
-            return version_one::verify_signature(message, certificate, signature, known);
+        match self.of_version_one(message, certificate, signature) {
+            Some(verified) => verified,
+            None => self.trust.own.verifier.verify_tls12_signature(message, certificate, signature),
         }
-        self.trust.own.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -197,11 +209,10 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if version_one::is(certificate) {
-            let known = &self.trust.provider.signature_verification_algorithms;
-            return version_one::verify_signature(message, certificate, signature, known);
+        match self.of_version_one(message, certificate, signature) {
+            Some(verified) => verified,
+            None => self.trust.own.verifier.verify_tls13_signature(message, certificate, signature),
         }
-        self.trust.own.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
