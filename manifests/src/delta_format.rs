@@ -155,7 +155,7 @@ impl Limits {
             Some(log) => log as u8,
             None => 0,
         };
-        let spare = self.memory - (1 << log);
+        let spare = self.memory.saturating_sub(1 << log);
         (log, if spare < 1 << log { spare } else { 1 << log })
     }
 }

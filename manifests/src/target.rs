@@ -208,13 +208,14 @@ impl core::str::FromStr for Version {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let mut parts = [0; 3];
         let mut given = text.split('.');
-        for (index, part) in parts.iter_mut().enumerate() {
+        for part in &mut parts {
             match given.next() {
                 Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                     *part = digits.parse().map_err(|_| Fault::BadText)?;
                 }
-                None if index > 0 => {}
-                _ => return Err(Fault::BadText),
+                Some(_) => return Err(Fault::BadText),
+                // There is always a first part: the others may be left out.
+                None => {}
             }
         }
         if given.next().is_none() { Ok(Version(parts)) } else { Err(Fault::BadText) }

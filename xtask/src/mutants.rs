@@ -2,11 +2,14 @@
 //!
 //! Every mutant is one small change of the code; a test has to fail for each. What survives is killed by a new test, or stands in
 //! `.cargo/mutants.toml` with its reason. All mutants take a night; a sample is every n-th of them, the same ones each time.
+//!
+//! Two rounds: tests that take seconds judge every mutant, and what survives them is tried again with those that take a minute each
+//! (power cuts, the schema's judge, the other crate's). It is found if either notices.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use crate::{
@@ -17,33 +20,102 @@ use crate::{
 /// Version of cargo-mutants that is installed when there is none.
 const CARGO_MUTANTS: &str = "27.1.0";
 
-/// The crates, each with the tests that judge its mutants: those that need no power cuts, compilers, other builds or other
-/// languages' implementations, which would take minutes for each mutant.
-const CRATES: &[(&str, &[&str])] = &[
-    (
-        "sealift-manifests",
-        &["--lib", "--test", "wire", "--test", "install_file", "--", "--skip", "judge::", "--skip", "pycose"],
-    ),
-    (
-        "sealift-verifier",
-        &["--lib", "--test", "attacks", "--test", "session", "--test", "ed25519", "--test", "install_and_boot"],
-    ),
+/// A crate and the tests that judge its mutants, as arguments of `cargo test`.
+struct Judged {
+    name: &'static str,
+    /// For every mutant.
+    quick: &'static [&'static str],
+    /// For what survived: crates whose tests are asked, and which tests.
+    wide: (&'static [&'static str], &'static [&'static str]),
+}
+
+/// What no round asks: compilers, other builds and other languages' implementations, which take minutes or aren't there.
+const CRATES: &[Judged] = &[
+    Judged {
+        name: "sealift-manifests",
+        quick: &[
+            "--lib",
+            "--test",
+            "wire",
+            "--test",
+            "delta_format",
+            "--test",
+            "install_file",
+            "--",
+            "--skip",
+            "judge::",
+            "--skip",
+            "schema::",
+            "--skip",
+            "pycose",
+        ],
+        wide: (
+            &["sealift-manifests", "sealift-verifier"],
+            &[
+                "--lib",
+                "--test",
+                "wire",
+                "--test",
+                "attacks",
+                "--test",
+                "session",
+                "--test",
+                "install_and_boot",
+                "--",
+                "--skip",
+                "pycose",
+            ],
+        ),
+    },
+    Judged {
+        name: "sealift-verifier",
+        quick: &[
+            "--lib",
+            "--test",
+            "attacks",
+            "--test",
+            "session",
+            "--test",
+            "ed25519",
+            "--test",
+            "install_and_boot",
+            "--test",
+            "models",
+            "--test",
+            "payload_vectors",
+            "--test",
+            "delta_ram",
+            "--test",
+            "delta_rules",
+            "--test",
+            "delta_predict",
+            "--test",
+            "zstd_reference",
+        ],
+        wide: (&["sealift-verifier"], &["--test", "power_cut"]),
+    },
 ];
+
+/// Cases of a property test in the quick round; its own number, or 256, in the wide one.
+const QUICK_CASES: &str = "32";
 
 /// Options of `cargo xtask mutants`.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask mutants --sample 100\n  cargo xtask mutants --changed\n  \
+#[command(
+    after_help = "Examples:\n  cargo xtask mutants --sample 100\n  cargo xtask mutants --changed\n  cargo xtask mutants --changed=v1.2.0\n  \
     cargo xtask mutants --file verifier/src/cose.rs\n  cargo xtask mutants --list\n\n\
-    It works on a copy of the tree, and installs cargo-mutants under target/tools when it is missing. What came of each mutant \
-    stands in target/mutants/CRATE/mutants.out.\n\
-    Exit code: 0 when no mutant survived, 1 otherwise.")]
+    It works on a copy of the tree, and installs cargo-mutants under target/tools when it is missing. Every mutant is tried with \
+    tests that take seconds, and those that survive with slower ones. What came of each stands in \
+    target/mutants/CRATE/{quick,wide}/mutants.out.\n\
+    Exit code: 0 when no mutant survived, 1 otherwise."
+)]
 pub(crate) struct Options {
     /// About this many mutants of each crate, evenly spread over it
     #[arg(long, value_name = "N", conflicts_with = "changed")]
     sample: Option<usize>,
-    /// Only what differs from main
-    #[arg(long)]
-    changed: bool,
+    /// Only what was changed since the branch left REF
+    #[arg(long, value_name = "REF", num_args = 0..=1, require_equals = true, default_missing_value = "main")]
+    changed: Option<String>,
     /// Only these files (globs)
     #[arg(long, value_name = "GLOB")]
     file: Vec<String>,
@@ -89,9 +161,10 @@ impl Score {
 /// Runs it, or lists.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let program = find()?;
-    let difference = if options.changed { Some(difference()?) } else { None };
+    let difference = options.changed.as_deref().map(difference).transpose()?;
     let (mut good, mut ran) = (true, 0);
-    for (name, tests) in CRATES {
+    for judged in CRATES {
+        let name = judged.name;
         let prepared = || {
             let mut command = process::command(&program);
             command.args(["mutants", "--colors", "never", "-p", name]);
@@ -117,42 +190,102 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let step = options.sample.map_or(1, |sample| count.div_ceil(sample.max(1)));
         let wanted = count.div_ceil(step);
         println!("\n{name}: {wanted} of {count} mutants");
-        let out = project::target().join("mutants").join(name);
-        fs::create_dir_all(&out).map_err(|source| Error::File { act: "create", path: out.clone(), source })?;
         let mut command = prepared();
-        command.args(["--no-shuffle", "--profile", "mutants", "--cap-lints", "true", "--caught"]);
-        command.args(["--shard", &format!("0/{step}"), "--sharding", "round-robin"]).arg("-o").arg(&out);
-        command.arg("--").args(*tests);
-        command.env("CARGO_TARGET_DIR", project::target().join("mutants/build")).stdin(Stdio::null());
-        println!("{}", process::line(&command));
-        // Its own code says whether any survived; what is counted is what it wrote.
-        process::shown(&mut command)?;
-        let score = Score::read(&out.join("mutants.out"));
+        command.args(["--shard", &format!("0/{step}"), "--sharding", "round-robin"]);
+        command.env("PROPTEST_CASES", QUICK_CASES);
+        let quick = attempt(name, "quick", command, judged.quick)?;
+        let mut complete = quick.tried() == wanted;
+        let mut wide = Score::default();
+        if complete && !quick.missed.is_empty() {
+            println!("{name}: {} survived the quick tests; now the others", quick.missed.len());
+            let mut command = process::command(&program);
+            command.args(["mutants", "--colors", "never", "-p", name]);
+            for package in judged.wide.0 {
+                command.args(["--test-package", package]);
+            }
+            for mutant in &quick.missed {
+                command.args(["--re", &exactly(mutant)]);
+            }
+            wide = attempt(name, "wide", command, judged.wide.1)?;
+            complete = wide.tried() == quick.missed.len();
+        }
+        let score = Rounds { quick, wide };
         print(name, &score);
-        if score.tried() < wanted {
-            println!("{name}: {} of {wanted} were tried before it ended: this is no score", score.tried());
+        if !complete {
+            println!("{name}: it ended before all {wanted} were tried: this is no score");
             good = false;
         }
         ran += score.viable();
-        good &= score.missed.is_empty() && score.viable() > 0;
+        good &= score.survivors().is_empty() && score.viable() > 0;
     }
-    if !options.list && ran == 0 && !options.changed {
+    if !options.list && ran == 0 && options.changed.is_none() {
         println!("no mutant was tried");
         good = false;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(name: &str, score: &Score) {
-    // A mutant whose tests took too long either hangs, which is a find, or met a machine that was too busy: said apart.
+/// One round: runs what `command` chooses, judged by `tests`.
+fn attempt(name: &str, round: &str, mut command: Command, tests: &[&str]) -> Result<Score> {
+    let out = project::target().join("mutants").join(name).join(round);
+    // What an earlier run left there would be counted for this one if this one wrote nothing.
+    let _ = fs::remove_dir_all(&out);
+    fs::create_dir_all(&out).map_err(|source| Error::File { act: "create", path: out.clone(), source })?;
+    command.args(["--no-shuffle", "--profile", "mutants", "--cap-lints", "true", "--caught", "-o"]).arg(&out);
+    command.arg("--").args(tests);
+    command.env("CARGO_TARGET_DIR", project::target().join("mutants/build")).stdin(Stdio::null());
+    println!("{}", process::line(&command));
+    // Its own code says whether any survived; what is counted is what it wrote.
+    process::shown(&mut command)?;
+    Ok(Score::read(&out.join("mutants.out")))
+}
+
+/// The regular expression that this mutant's name alone matches.
+fn exactly(mutant: &str) -> String {
+    // `\<` would be the start of a word: what means nothing stays as it is.
+    let special = |c: char| r"\.+*?()|[]{}^$".contains(c);
+    let escaped = mutant.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
+    format!("^{}$", escaped.collect::<String>())
+}
+
+/// Both rounds of a crate: the second tried what survived the first.
+#[derive(Debug, Default)]
+struct Rounds {
+    quick: Score,
+    wide: Score,
+}
+
+impl Rounds {
+    fn viable(&self) -> usize {
+        self.quick.viable()
+    }
+
+    /// What neither round noticed; where there was no second one, what the first did not.
+    fn survivors(&self) -> &[String] {
+        if self.wide.tried() > 0 { &self.wide.missed } else { &self.quick.missed }
+    }
+
+    fn timeout(&self) -> usize {
+        self.quick.timeout + self.wide.timeout
+    }
+
+    fn found(&self) -> usize {
+        self.viable() - self.survivors().len() - self.timeout()
+    }
+}
+
+fn print(name: &str, score: &Rounds) {
+    let found = score.found();
     println!(
-        "{name}: {} of {} viable mutants found by a failing test, {} ran out of time; {} did not compile",
-        score.caught,
+        "{name}: {found} of {} viable mutants found by a failing test: {} by the quick tests, {} by the others; {} hung the tests, \
+         which is noticed too; {} did not compile",
         score.viable(),
-        score.timeout,
-        score.unviable
+        score.quick.caught,
+        found - score.quick.caught,
+        score.timeout(),
+        score.quick.unviable
     );
-    score.missed.iter().for_each(|mutant| println!("  survived: {mutant}"));
+    score.survivors().iter().for_each(|mutant| println!("  survived: {mutant}"));
 }
 
 /// cargo-mutants, installed when it is missing.
@@ -174,11 +307,12 @@ fn find() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// What differs from main, in a file.
-fn difference() -> Result<PathBuf> {
+/// What was changed since the branch left `reference`, in a file.
+fn difference(reference: &str) -> Result<PathBuf> {
     let place = project::target().join("mutants/changed.diff");
-    let text = process::succeed(process::command("git").args(["diff", "main", "--", "manifests/src", "verifier/src"]))?;
-    project::write(&place, text.as_bytes())?;
+    let mut command = process::command("git");
+    command.args(["diff", "--merge-base", reference, "--", "manifests/src", "verifier/src"]);
+    project::write(&place, process::succeed(&mut command)?.as_bytes())?;
     Ok(place)
 }
 
@@ -198,6 +332,23 @@ mod tests {
         assert_eq!(score, Score { caught: 2, missed: vec!["c".into()], timeout: 1, unviable: 1 });
         assert_eq!(score.viable(), 4);
         assert_eq!(score.tried(), 5);
+    }
+
+    /// The second round only looks at what survived the first.
+    #[test]
+    fn a_mutant_that_either_round_notices_is_found() {
+        let quick = Score { caught: 7, missed: vec!["a".into(), "b".into(), "c".into()], timeout: 1, unviable: 2 };
+        let alone = Rounds { quick, wide: Score::default() };
+        assert_eq!((alone.viable(), alone.found(), alone.survivors().len()), (11, 7, 3));
+        let wide = Score { caught: 2, missed: vec!["c".into()], timeout: 0, unviable: 0 };
+        let both = Rounds { wide, ..alone };
+        assert_eq!((both.viable(), both.found(), both.survivors()), (11, 9, &["c".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_survivor_is_named_exactly() {
+        let name = "a/b.rs:1:2: replace | with == in A<'a>::f -> [u8; 2]";
+        assert_eq!(exactly(name), r"^a/b\.rs:1:2: replace \| with == in A<'a>::f -> \[u8; 2\]$");
     }
 
     /// A mutant is left alone for a reason that stands above it.

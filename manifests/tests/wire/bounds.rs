@@ -206,3 +206,10 @@ fn a_bundle_of_more_files_than_one_session_reads_is_refused() {
     assert_eq!(count(12), Ok(12));
     assert_eq!(count(13).unwrap_err().fault(), Fault::TooLarge);
 }
+
+/// Sizes that devices have set memory aside for.
+#[test]
+fn the_largest_files_are_as_large_as_devices_were_built_for() {
+    assert_eq!((MAX_PAYLOAD, MAX_SIGNATURES, ENVELOPE_OVERHEAD), (3_584, 16, 9));
+    assert_eq!((MAX_ENVELOPE, MAX_BUNDLE), (5_305, 63_660));
+}

@@ -2,6 +2,7 @@
 //! through the very same function.
 
 use proptest::prelude::*;
+use sealift_manifests::example_keys::{EXAMPLE_KEY_IDS, is_example};
 use sealift_manifests::{PublicKey, sha256};
 use serde_cbor::Value;
 
@@ -30,6 +31,17 @@ fn an_ed25519_key_has_the_thumbprint_of_its_cose_key() {
     let x = hex::decode("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").unwrap();
     let key = PublicKey(x.clone().try_into().unwrap());
     assert_eq!(key.id().to_string(), thumbprint(okp(&x)));
+}
+
+#[test]
+fn the_keys_that_everybody_has_are_known_and_no_other() {
+    assert_eq!(EXAMPLE_KEY_IDS.len(), 5);
+    for id in EXAMPLE_KEY_IDS {
+        assert!(is_example(id), "{id}");
+        let mut other = *id;
+        other.0[31] ^= 1;
+        assert!(!is_example(&other), "{other}");
+    }
 }
 
 proptest! {

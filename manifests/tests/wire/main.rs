@@ -7,6 +7,7 @@ mod golden;
 mod independent_cbor;
 mod judge;
 mod key_ids;
+mod lists;
 mod names;
 mod python;
 mod round_trip;

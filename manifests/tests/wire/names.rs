@@ -1,7 +1,7 @@
 //! Names: one alphabet, everywhere.
 
 use proptest::prelude::*;
-use sealift_manifests::{Fault, Targets, is_name};
+use sealift_manifests::{Fault, Targets, Version, is_name};
 
 use crate::documents::{self, text};
 use crate::tree::Tree;
@@ -76,5 +76,17 @@ proptest! {
         let matches = characters.next().is_some_and(first) && characters.all(later) && name.chars().count() <= 64;
         prop_assert_eq!(is_name(&name), matches);
         prop_assert_eq!(fault_as_product(text(&name)).is_none(), matches);
+    }
+}
+
+#[test]
+fn a_version_is_one_to_three_numbers_and_nothing_else() {
+    for (text, expected) in
+        [("1", [1, 0, 0]), ("1.2", [1, 2, 0]), ("1.2.3", [1, 2, 3]), ("0.0.4294967295", [0, 0, u32::MAX])]
+    {
+        assert_eq!(text.parse(), Ok(Version(expected)), "{text}");
+    }
+    for text in ["", ".", "1.", ".1", "1..2", "1.2.3.4", "1.2.3.", "v1", "1.2.x", "+1", "-1", " 1", "1.4294967296"] {
+        assert_eq!(text.parse::<Version>(), Err(Fault::BadText), "{text:?}");
     }
 }

@@ -194,10 +194,14 @@ pub struct Program {
 impl Program {
     /// Some 130 functions with calls and `count` fields of a kind.
     pub fn new(set: Set, field: Field, count: usize) -> Self {
+        Self::of(130, set, field, count)
+    }
+
+    /// The same with another number of functions.
+    pub fn of(number: usize, set: Set, field: Field, count: usize) -> Self {
         let mut dice = Dice(0x5eed_0001 + field as u64 * 977);
         let mut functions: Vec<Vec<Item>> = Vec::new();
         let in_code = if field.in_table() { 0 } else { count };
-        let number = 130;
         for function in 0..number {
             let mut items = Vec::new();
             if set == Set::Xtensa {
@@ -207,7 +211,7 @@ impl Program {
                 (0..1 + dice.roll(3)).for_each(|_| items.push(Item::Plain(set.plain(&mut dice))));
                 // A few functions are called from everywhere.
                 if step % 12 == 5 {
-                    items.push(Item::Field(set.call(), 3 + dice.roll(12) as usize * 9, 0));
+                    items.push(Item::Field(set.call(), (3 + dice.roll(12) as usize * 9) % number, 0));
                 }
                 let slot = function * 24 + step;
                 if slot * in_code / (24 * number) != (slot + 1) * in_code / (24 * number) {

@@ -1,0 +1,39 @@
+//! Lists: what they say of themselves, and which key an index names.
+
+use sealift_manifests::{List, PublicKey, Root};
+
+use crate::documents;
+
+fn keys(numbers: &[u8]) -> Vec<PublicKey> {
+    numbers.iter().map(|&number| PublicKey([number; 32])).collect()
+}
+
+#[test]
+fn lists_are_the_same_when_they_list_the_same_in_the_same_order() {
+    let (one, same, other, swapped, longer) =
+        (keys(&[1, 2]), keys(&[1, 2]), keys(&[1, 3]), keys(&[2, 1]), keys(&[1, 2, 3]));
+    assert_eq!(List::new(&one), List::new(&same));
+    for different in [&other, &swapped, &longer, &keys(&[1]), &keys(&[])] {
+        assert_ne!(List::new(&one), List::new(different));
+        assert_ne!(List::new(different), List::new(&one));
+    }
+    assert_eq!(List::new(&keys(&[])), List::EMPTY);
+}
+
+/// A role lists its keys by their place in the file's list.
+#[test]
+fn a_roles_keys_are_those_that_its_numbers_name() {
+    let bytes = documents::root().bytes();
+    let root = Root::decode(&bytes).unwrap();
+    let mut seen = 0;
+    for role in &root.roles {
+        let resolved: Vec<PublicKey> = role.resolve(root.keys).collect();
+        let numbers: Vec<u64> = role.keys.iter().collect();
+        assert_eq!(resolved.len(), numbers.len());
+        for (key, number) in resolved.iter().zip(&numbers) {
+            assert_eq!(root.keys.iter().nth(*number as usize).as_ref(), Some(key));
+        }
+        seen += resolved.len();
+    }
+    assert!(seen >= 4, "only {seen} keys");
+}

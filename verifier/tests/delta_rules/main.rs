@@ -1,0 +1,6 @@
+//! The delta format from the outside: deltas that were made before apply for ever (`vectors.rs`), and each rule of a delta's body
+//! is kept to its last byte (`rules.rs`).
+
+mod rules;
+mod stores;
+mod vectors;
