@@ -341,6 +341,39 @@ fn payload_faults_are_refused_for_what_they_are() {
     assert_eq!(run(&[]), Err(Error::PayloadTruncated));
 }
 
+/// A payload that doesn't decode is taken to its end, so that altered bytes can be told from those that were signed as they are.
+#[test]
+fn a_payload_that_does_not_decode_is_asked_for_to_its_end_and_then_judged_by_its_hash() {
+    let image = new_image();
+    let limits = Limits { decoder_ram: 24 * 1024, window_log: 14, ..LIMITS };
+    let signed = vec![0x5a; 400];
+    let mut fleet = release(&image);
+    fleet.targets[0].payloads =
+        vec![Payload { codec: Codec::ZSTD, decoder_ram: 1, window_log: 10, ..Release::raw(&signed) }];
+    let run = |payload: &[u8]| {
+        approved(&fleet, |approved| {
+            let mut flash = Flash::<1, 4, 1024>::new(&Power::default(), CAPACITY);
+            let choice = choose_payload(approved.target(), None, &limits).unwrap();
+            let base = None::<Flash<1, 4, 1024>>;
+            let mut decoder = Box::new(sealift_verifier::delta::Decoder24K::new());
+            let mut install =
+                Install::<_, _, _, 64>::begin(approved, &choice, Slot::B, &mut flash, base, &mut *decoder, None)
+                    .unwrap();
+            for (number, piece) in payload.chunks(100).enumerate() {
+                let expected = if number < 3 { Next::More } else { Next::Done };
+                assert_eq!(install.push(piece), Ok(expected), "piece {number}");
+                assert_eq!(install.next_offset() as usize, (number + 1) * 100);
+            }
+            assert_eq!(install.written(), 0, "nothing of it is written");
+            install.finish().map(|_| ()).unwrap_err()
+        })
+    };
+    assert_eq!(run(&signed), Error::PayloadCorrupt);
+    let mut altered = signed.clone();
+    altered[399] ^= 1;
+    assert_eq!(run(&altered), Error::PayloadHash);
+}
+
 /// A slot that somebody else can write to as well: DMA, a debugger, a second core.
 #[derive(Clone)]
 struct SharedFlash(Rc<RefCell<Flash<1, 4, 1024>>>);

@@ -3,9 +3,13 @@
 mod fleet;
 
 use fleet::*;
-use sealift_manifests::Role;
-use sealift_verifier::session::{Fetch, Session, TrustState, slot_record};
-use sealift_verifier::trust::{Policy, Time};
+use sealift_manifests::{Digest, Role, Root, Version};
+use sealift_verifier::boot::{FactoryImage, STATE_RECORD_MAX};
+use sealift_verifier::cose::CoseFile;
+use sealift_verifier::image::HINT_RECORD_MAX;
+use sealift_verifier::session::slot_record::SLOT_RECORD_MAX;
+use sealift_verifier::session::{Fetch, Identity, Session, TRUST_RECORD_MAX, TrustState, slot_record};
+use sealift_verifier::trust::{Policy, Signers, Time, Verified};
 use sealift_verifier::{Disposition, Error};
 
 #[test]
@@ -138,4 +142,37 @@ fn the_slot_record_proves_the_image_at_every_boot_and_only_on_this_device() {
         assert!(slot_record::verify(record, &IDENTITY).is_err(), "byte {at}");
         record[at] ^= 1;
     }
+}
+
+/// A floor names who set it. For a root those are the keys of that root, by which it will be judged, and not the ones before.
+#[test]
+fn the_floor_of_a_new_root_names_the_new_roots_signers() {
+    let old = Fleet::default();
+    let mut new = old.clone();
+    new.root_version += 1;
+    new.roles[0] = Keyring::of(2, &[0x71, 0x72, 0x73]);
+    let (first, next) = (old.root(), new.root_after(&old));
+    let policy = Policy::production();
+    let root = Verified::<Root<'_>, Signers>::stored_root(&CoseFile::new(&first).unwrap(), &policy).unwrap();
+    let signers = root.next_root(&CoseFile::new(&next).unwrap(), &policy).unwrap().floor().signers;
+    let mut expected: Vec<Digest> = new.roles[0].keys.iter().map(|key| public(key).id()).collect();
+    let mut named: Vec<Digest> = signers.iter().copied().collect();
+    expected.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(named, expected);
+}
+
+/// What devices have set memory and flash aside for.
+#[test]
+fn records_are_no_longer_than_devices_were_built_for() {
+    assert_eq!((TRUST_RECORD_MAX, SLOT_RECORD_MAX), (1_291, 5_606));
+    assert_eq!((STATE_RECORD_MAX, HINT_RECORD_MAX, FactoryImage::RECORD_MAX), (94, 130, 279));
+    // And the longest record of the factory's is as long.
+    let longest = "a".repeat(64);
+    let identity = Identity { product: &longest, component: &longest, hardware: &longest, ..IDENTITY };
+    let image = FactoryImage { image: image_of(b"image"), version: Version([1, 2, 3]), security_counter: u64::MAX };
+    let mut record = vec![0; FactoryImage::RECORD_MAX];
+    assert_eq!(image.encode(&identity, &mut record), Ok(FactoryImage::RECORD_MAX));
+    record.pop();
+    assert_eq!(image.encode(&identity, &mut record), Err(Error::BufferTooSmall));
 }
