@@ -1,7 +1,9 @@
 //! Runs the device's payload decoder between two stores that check what it does with them.
 
 use sealift_manifests::delta_format::READ_BACK_MARGIN;
-use sealift_verifier::delta::{BaseReader, Decoder, DeltaError, Fault, Output, Payload, State};
+use sealift_verifier::delta::{
+    BaseReader, Decoder, DecoderIn, DeltaError, Fault, Output, Payload, Progress, ResumePoint, State,
+};
 
 /// The largest target that is decoded here.
 pub const MOST: u32 = 1 << 18;
@@ -45,9 +47,57 @@ impl Output for Slot {
     }
 }
 
+/// A decoder, wherever its memory is.
+pub trait Decodes {
+    /// As [`Decoder::start`].
+    ///
+    /// # Errors
+    /// The same.
+    fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError>;
+
+    /// As [`Decoder::push`].
+    ///
+    /// # Errors
+    /// The same.
+    fn push<B: BaseReader, O: Output>(
+        &mut self,
+        input: &[u8],
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Progress, Fault<B::Error, O::Error>>;
+}
+
+impl<const M: usize, const S: usize> Decodes for Decoder<M, S> {
+    fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
+        Decoder::start(self, payload, resume)
+    }
+    fn push<B: BaseReader, O: Output>(
+        &mut self,
+        input: &[u8],
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Progress, Fault<B::Error, O::Error>> {
+        Decoder::push(self, input, base, output)
+    }
+}
+
+impl Decodes for DecoderIn<'_> {
+    fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
+        DecoderIn::start(self, payload, resume)
+    }
+    fn push<B: BaseReader, O: Output>(
+        &mut self,
+        input: &[u8],
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Progress, Fault<B::Error, O::Error>> {
+        DecoderIn::push(self, input, base, output)
+    }
+}
+
 /// Decodes `bytes` in pieces of the given length; what was written, and how it ended: done, or short of input, or an error.
-pub fn decode<const M: usize, const S: usize>(
-    decoder: &mut Decoder<M, S>,
+pub fn decode(
+    decoder: &mut impl Decodes,
     payload: &Payload,
     base: &[u8],
     bytes: &[u8],

@@ -24,7 +24,7 @@ fn moved(set: Set, field: Field, arch: Arch, ram: RamClass, name: &'static str) 
     let program = Program::of(36, set, field, 150);
     let (old, new) = (program.link(0x2040_0000, &[]), program.link(0x2040_0000, &[(4, 40), (17, 124), (29, 8)]));
     let hint = |image: &[u8]| {
-        let code = image.len() / 3 * 2 & !7;
+        let code = (image.len() / 3 * 2) & !7;
         let segment =
             |offset: usize, address, len, code| Segment { offset: offset as u32, address, len: len as u32, code };
         let segments = vec![
