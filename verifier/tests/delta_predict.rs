@@ -171,7 +171,7 @@ fn digest_of(arch: Arch, fields: u8) -> String {
         let shifts: Vec<u32> =
             keys.iter().map(|_| dice.roll() % 0x4_0000).map(|by| by.wrapping_sub(0x1_0000)).collect();
         let map = AddressMap::new(origin, &regions, &keys, &shifts);
-        let from = dice.roll() % 0x4_0000 & if dice.below(8) == 0 { !0 } else { !7 };
+        let from = (dice.roll() % 0x4_0000) & if dice.below(8) == 0 { !0 } else { !7 };
         let to = (dice.roll() % 0x20_0000).wrapping_sub(0x1000);
         let mover = MapMover { map, piece: from, len: dice.roll() % 0x400, shift: to.wrapping_sub(from) };
         let place = Place { arch, fields, map, mover, from, to, pinned: dice.below(8) == 0 };

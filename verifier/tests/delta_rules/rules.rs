@@ -137,7 +137,10 @@ fn recent_diagonals_are_named_newest_first() {
     assert_eq!(image, [50, 31, 52, 33, 4, 35 + 20]);
 }
 
-fn map_of(patch: &[u8]) -> Result<(u64, Vec<Region>, Vec<u32>, Vec<u32>), DeltaError> {
+/// Origin, regions, keys, shifts.
+type Map = (u64, Vec<Region>, Vec<u32>, Vec<u32>);
+
+fn map_of(patch: &[u8]) -> Result<Map, DeltaError> {
     let mut decoder = Box::new(Decoder24K::new());
     decode(&mut *decoder, &promised(patch), &BASE, patch, 5).1?;
     let map = decoder.map();
