@@ -81,6 +81,20 @@ impl<const M: usize, const S: usize> Decodes for Decoder<M, S> {
     }
 }
 
+impl<D: Decodes> Decodes for Box<D> {
+    fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
+        D::start(self, payload, resume)
+    }
+    fn push<B: BaseReader, O: Output>(
+        &mut self,
+        input: &[u8],
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<Progress, Fault<B::Error, O::Error>> {
+        D::push(self, input, base, output)
+    }
+}
+
 impl Decodes for DecoderIn<'_> {
     fn start(&mut self, payload: &Payload, resume: Option<ResumePoint>) -> Result<(), DeltaError> {
         DecoderIn::start(self, payload, resume)
