@@ -32,3 +32,60 @@ fn an_error_reads_as_code_role_and_sentence() {
     let malformed = Error::malformed(Role::Root, DecodeError::new(Fault::NotShortest, 7));
     assert_eq!(malformed.to_string(), "SL-103 root: an integer or length is not in its shortest form (at byte 7)");
 }
+
+/// What a job ends with, and whose file is named: servers and fleets read it off the code.
+#[test]
+fn each_code_has_its_role_and_what_it_means_for_the_job() {
+    let said: Vec<String> = ALL
+        .iter()
+        .map(|error| {
+            let role = error.role().map_or("-", Role::name);
+            format!("{} {:?} {role}", error.code(), error.disposition())
+        })
+        .collect();
+    assert_eq!(said.join("\n"), EXPECTED.trim());
+}
+
+const EXPECTED: &str = "
+201 Permanent root
+202 Permanent root
+203 Permanent root
+204 Permanent root
+301 Permanent root
+302 Permanent root
+303 Permanent -
+304 Permanent snapshot
+305 Permanent snapshot
+306 Permanent snapshot
+307 Permanent -
+308 Permanent -
+309 Permanent targets
+310 Permanent targets
+401 Stale timestamp
+402 Stale timestamp
+403 Stale timestamp
+404 Transient root
+405 Transient -
+501 Permanent -
+502 Permanent -
+503 Permanent -
+504 Permanent -
+505 Permanent -
+506 Permanent -
+507 Transient -
+508 Permanent -
+601 Permanent -
+602 Transient -
+603 Permanent -
+604 Permanent -
+605 Permanent -
+606 Permanent -
+607 Permanent -
+608 Permanent -
+701 Transient -
+702 Permanent -
+703 Permanent -
+704 Transient -
+705 Transient -
+706 Transient -
+";

@@ -1,6 +1,6 @@
 //! Lists: what they say of themselves, and which key an index names.
 
-use sealift_manifests::{List, PublicKey, Root};
+use sealift_manifests::{List, PublicKey, Root, Targets};
 
 use crate::documents;
 
@@ -36,4 +36,25 @@ fn a_roles_keys_are_those_that_its_numbers_name() {
         seen += resolved.len();
     }
     assert!(seen >= 4, "only {seen} keys");
+}
+
+#[test]
+fn a_product_is_delegated_by_those_that_name_it_and_no_other() {
+    let bytes = documents::top_level_targets().bytes();
+    let targets = Targets::decode(&bytes).unwrap();
+    assert!(!targets.delegations.is_empty());
+    for delegation in targets.delegations.iter() {
+        for product in delegation.products.iter() {
+            let names: Vec<&str> = targets.delegations_of(product).map(|each| each.name).collect();
+            let expected: Vec<&str> = targets
+                .delegations
+                .iter()
+                .filter(|each| each.products.iter().any(|listed| listed == product))
+                .map(|each| each.name)
+                .collect();
+            assert_eq!(names, expected, "{product}");
+            assert!(names.contains(&delegation.name));
+        }
+    }
+    assert_eq!(targets.delegations_of("another").count(), 0);
 }
