@@ -374,6 +374,37 @@ fn a_payload_that_does_not_decode_is_asked_for_to_its_end_and_then_judged_by_its
     assert_eq!(run(&altered), Error::PayloadHash);
 }
 
+/// Where a payload stopped decoding there is no place to go on from: the next session begins anew.
+#[test]
+fn a_payload_that_failed_leaves_no_hint() {
+    // A frame of three stored blocks of 1 KiB, and then none.
+    let block = [&[1024u32.wrapping_shl(3) as u8, (1024u32 >> 5) as u8, 0][..], &[0x33; 1024]].concat();
+    let mut frame = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00][..], &block, &block, &block].concat();
+    let last = frame.len() - 1027;
+    frame[last] |= 1;
+    let signed = [&frame[..], &[0xee; 40]].concat();
+    let mut fleet = release(&new_image());
+    fleet.targets[0].payloads =
+        vec![Payload { codec: Codec::ZSTD, decoder_ram: 1, window_log: 10, ..Release::raw(&signed) }];
+    let limits = Limits { decoder_ram: 24 * 1024, window_log: 14, ..LIMITS };
+    approved(&fleet, |approved| {
+        let mut flash = Flash::<1, 4, 1024>::new(&Power::default(), CAPACITY);
+        let choice = choose_payload(approved.target(), None, &limits).unwrap();
+        let mut decoder = Box::new(sealift_verifier::delta::Decoder24K::new());
+        let base = None::<Flash<1, 4, 1024>>;
+        let mut install =
+            Install::<_, _, _, 64>::begin(approved, &choice, Slot::B, &mut flash, base, &mut *decoder, None).unwrap();
+        let mut hint = [0; HINT_RECORD_MAX];
+        assert_eq!(install.hint(&mut hint), Ok(None), "nothing is written yet");
+        assert_eq!(install.push(&signed[..frame.len()]), Ok(Next::More));
+        assert!(install.hint(&mut hint).unwrap().is_some(), "behind the first frame");
+        assert_eq!((install.hinted(), install.written()), (3072, 3072));
+        assert_eq!(install.push(&signed[frame.len()..]), Ok(Next::Done));
+        assert_eq!(install.hint(&mut hint), Ok(None), "it failed");
+        assert_eq!(install.finish().map(|_| ()), Err(Error::PayloadCorrupt));
+    });
+}
+
 /// A slot that somebody else can write to as well: DMA, a debugger, a second core.
 #[derive(Clone)]
 struct SharedFlash(Rc<RefCell<Flash<1, 4, 1024>>>);

@@ -68,6 +68,8 @@ const CRATES: &[Judged] = &[
             "--test",
             "models",
             "--test",
+            "store",
+            "--test",
             "payload_vectors",
             "--test",
             "delta_ram",
