@@ -83,6 +83,29 @@ fn every_changed_byte_of_a_frame_is_judged_like_the_reference_judges_it() {
     assert!(alike > stricter);
 }
 
+/// RFC 8878, section 4.2.2: a Huffman stream is used up to its last bit. One literal fewer than there are bits for is corrupt.
+#[test]
+fn a_huffman_stream_with_bits_left_over_is_refused() {
+    // Few letters in an order that has no repeats worth a match: literals alone.
+    let mut state = 7u32;
+    let data: Vec<u8> = (0..200)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b"aaaaabbbccdefgh"[(state >> 16) as usize % 15]
+        })
+        .collect();
+    let frame = compressed(&data, 10, 1);
+    assert!(ours(&frame, 10).as_deref() == Some(&data));
+    // Magic, descriptor, window, block header; then the literals' header: Huffman with its own table, one stream, ten bits of size.
+    let head = u32::from_le_bytes([frame[9], frame[10], frame[11], 0]);
+    assert_eq!((head & 3, head >> 2 & 3), (2, 0), "another block than this test is about");
+    for (fewer, good) in [(0, true), (1, false), (2, false), (100, false)] {
+        let mut bad = frame.clone();
+        bad[9..12].copy_from_slice(&(head - (fewer << 4)).to_le_bytes()[..3]);
+        assert_eq!(ours(&bad, 10).is_some(), good, "{fewer} fewer");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
