@@ -225,7 +225,7 @@ fn write<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
 }
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     read(bytes, at).map(u32::from_le_bytes)
 }
 
