@@ -13,6 +13,7 @@ use super::{
     hint::Hints,
     kinds,
     matcher::{Index, Op, parse},
+    over,
     pointers::{has_distances, with_pointers},
     predicted::{Prediction, View},
     serial, shifts,
@@ -22,6 +23,9 @@ use super::{
 const LONGEST: usize = 1 << 29;
 /// Images that have up to this many bytes together are matched with two predictions at a time.
 const PARALLEL: usize = 8 << 20;
+/// Images that have more bytes than this together are not tried as one frame: the reference compressor would take some 20 bytes of memory
+/// for each byte of them, and minutes.
+const UNLIKE: usize = 16 << 20;
 
 /// Which predictions are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,14 +192,14 @@ pub fn create_watched(
         },
         Predict::All => job.all()?,
     };
-    verify(base, target, &best.created)?;
-    if options.class_sizes {
-        for ram in RamClass::ALL {
-            let len = if ram == options.ram { best.created.patch.len() } else { job.in_class(ram, &best)? };
-            best.created.class_sizes.push((ram, len));
-        }
+    let over = job.over(options.ram, best.created.patch.len())?;
+    let class_sizes = if options.class_sizes { job.class_sizes(&best, over.as_ref())? } else { Vec::new() };
+    if let Some(over) = over {
+        let tried = [std::mem::take(&mut best.created.tried), over.tried].concat();
+        best.created = Created { tried, ..over };
     }
-    Ok(best.created)
+    verify(base, target, &best.created)?;
+    Ok(Created { class_sizes, ..best.created })
 }
 
 impl Job<'_> {
@@ -225,6 +229,51 @@ impl Job<'_> {
         });
         attempts.sort_by_key(|(place, _)| *place);
         smallest(attempts.into_iter().map(|(_, attempt)| attempt))
+    }
+
+    /// The body of one frame, where it is smaller than `len`. It is not made for images that have most of their bytes in common.
+    fn over(&self, ram: RamClass, len: usize) -> Result<Option<Created>, CreateError> {
+        let options = self.options;
+        if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < over::quick(self.target)? {
+            return Ok(None);
+        }
+        let header = self.header(ram, &Prediction::none());
+        let over = over::over(self.base, self.target, ram, options.resume_interval, options.level, &header)?;
+        let over::Over { patch, header, sections } = over;
+        let smaller = patch.len() < len;
+        let tried = vec![Tried { arch: header.arch, fields: header.fields, load_address: 0, len: patch.len() }];
+        let created = Created { patch, header, operations: 0, sections, tried, class_sizes: Vec::new() };
+        Ok(smaller.then_some(created))
+    }
+
+    /// Length of an attempt's patch, or of a body of one frame where that is smaller, in each class. `over` is the own class's.
+    fn class_sizes(&self, attempt: &Attempt, over: Option<&Created>) -> Result<Vec<(RamClass, usize)>, CreateError> {
+        let size = |ram| {
+            if ram == self.options.ram {
+                return Ok(over.map_or(attempt.created.patch.len(), |over| over.patch.len()));
+            }
+            let len = self.in_class(ram, attempt)?;
+            Ok(self.over(ram, len)?.map_or(len, |over| over.patch.len()))
+        };
+        RamClass::ALL.into_iter().map(|ram| Ok((ram, size(ram)?))).collect()
+    }
+
+    /// A header of these images, without what only a body has.
+    fn header(&self, ram: RamClass, prediction: &Prediction) -> Header {
+        Header {
+            ram,
+            arch: prediction.arch,
+            fields: prediction.fields,
+            base_len: self.base.len() as u32,
+            target_len: self.target.len() as u32,
+            base_sha256: self.digests.0,
+            target_sha256: self.digests.1,
+            window_logs: window_logs(ram),
+            shifts: prediction.map.keys.len() as u16,
+            block: 0,
+            regions: prediction.map.regions.len() as u8,
+            body: 0,
+        }
     }
 
     /// Length of an attempt's patch in another class.
@@ -300,7 +349,6 @@ impl Job<'_> {
     /// Puts a patch together.
     fn assemble(&self, ops: Vec<Op>, mut prediction: Prediction) -> Result<Attempt, CreateError> {
         let (base, target, options) = (self.base, self.target, self.options);
-        let logs = window_logs(options.ram);
         // A slot that can't be read back takes a delta that has no use for it.
         if !ops.iter().any(|op| op.copy > 0 && op.source as usize >= base.len()) {
             prediction.fields &= !field::READ_BACK;
@@ -308,19 +356,8 @@ impl Job<'_> {
         let mut difference = prediction.predict(&ops, base, target);
         subtract(&ops, &mut difference, target);
         debug_assert!(prediction.map.regions.len() <= MAX_REGIONS);
-        let mut header = Header {
-            ram: options.ram,
-            arch: prediction.arch,
-            fields: prediction.fields,
-            base_len: base.len() as u32,
-            target_len: target.len() as u32,
-            base_sha256: self.digests.0,
-            target_sha256: self.digests.1,
-            window_logs: logs,
-            shifts: prediction.map.keys.len() as u16,
-            regions: prediction.map.regions.len() as u8,
-            body: 0,
-        };
+        let mut header = self.header(options.ram, &prediction);
+        let logs = header.window_logs;
         let mut patch = vec![0; HEADER_LEN];
         for block in blocks(&prediction.map.to_bytes(), logs[stream::LITERAL], options.level)? {
             patch.extend_from_slice(block.bytes());

@@ -27,9 +27,11 @@ mod full;
 mod hint;
 mod kinds;
 mod matcher;
+mod over;
 mod pipeline;
 mod pointers;
 mod predicted;
+mod restart;
 mod serial;
 mod shifts;
 
