@@ -7,9 +7,10 @@
 //!
 //! Memory: 4 bytes a byte of base for the suffix array and half a byte for its milestones, 256 KiB of index, and some 12 bytes an operation considered.
 
-use libsais::SuffixArrayConstruction;
-
-use super::{Costs, Watch};
+use super::{
+    Costs, Watch,
+    index::{Index, Place, TOGETHER, common},
+};
 
 /// One step of the result: `literals` new bytes, then `copy` bytes from `source` (an offset into base and target end to end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,116 +32,6 @@ const TOLD: usize = 64 * 1024;
 const SELF_BITS: u32 = 16;
 /// Bytes that index hashes.
 const SELF_BYTES: usize = 6;
-
-/// An index of the base, for any number of parses.
-pub(super) struct Index<'a> {
-    base: &'a [u8],
-    suffixes: Vec<i32>,
-    /// Where suffixes that start with each pair of bytes begin.
-    buckets: Vec<u32>,
-    /// First bytes of every so many suffixes, side by side: a search among them finds most of its way in the processor's cache,
-    /// where each step through the suffixes themselves would wait for memory twice.
-    milestones: Vec<u64>,
-}
-
-/// Suffixes from one milestone to the next.
-const MILESTONE: usize = 16;
-
-/// The first eight bytes, so that they compare as text does; zeros follow the end.
-fn start_of(text: &[u8]) -> u64 {
-    let mut start = [0; 8];
-    let count = text.len().min(8);
-    start[..count].copy_from_slice(&text[..count]);
-    u64::from_be_bytes(start)
-}
-
-impl<'a> Index<'a> {
-    pub(super) fn new(base: &'a [u8]) -> Self {
-        let suffixes = if base.is_empty() {
-            Vec::new()
-        } else {
-            let construction = SuffixArrayConstruction::for_text(base).in_owned_buffer32();
-            construction.single_threaded().run().map(|array| array.into_vec()).unwrap_or_default()
-        };
-        let mut buckets = vec![0u32; 65_537];
-        for pair in base.windows(2) {
-            buckets[usize::from(u16::from_be_bytes([pair[0], pair[1]])) + 1] += 1;
-        }
-        // The last byte is a suffix of its own and comes first among those with its first byte.
-        if let Some(&last) = base.last() {
-            buckets[usize::from(last) << 8] += 1;
-        }
-        for at in 1..buckets.len() {
-            buckets[at] += buckets[at - 1];
-        }
-        let milestones = suffixes.iter().step_by(MILESTONE).map(|&at| start_of(&base[at as usize..])).collect();
-        Self { base, suffixes, buckets, milestones }
-    }
-
-    /// Narrows `low` (a suffix before the text's place, or the first one) and `high` by milestones alone.
-    fn narrowed(&self, text: &[u8], low: usize, high: usize) -> (usize, usize) {
-        let (first, last) = (low.div_ceil(MILESTONE), high.div_ceil(MILESTONE));
-        if text.len() < 8 || last <= first {
-            return (low, high);
-        }
-        let start = start_of(text);
-        let milestones = &self.milestones[first..last];
-        let before = milestones.partition_point(|&milestone| milestone < start);
-        let same = milestones[before..].partition_point(|&milestone| milestone == start);
-        let low = before.checked_sub(1).map_or(low, |before| (first + before) * MILESTONE);
-        let behind = first + before + same;
-        (low, if behind < last { behind * MILESTONE } else { high })
-    }
-
-    /// Longest match of `text` in the base: (offset, length). Among equals the one nearest to `near` of some neighbours.
-    fn longest(&self, text: &[u8], near: usize, (before, behind): (usize, usize)) -> (usize, usize) {
-        let &[first, second, ..] = text else { return (0, 0) };
-        let bucket = usize::from(u16::from_be_bytes([first, second]));
-        let (mut low, mut high) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
-        // A one-byte suffix (the base's last byte) may be counted at the bucket's start.
-        if low >= high {
-            return (0, 0);
-        }
-        let (floor, ceiling) = (low, high);
-        (low, high) = self.narrowed(text, low, high);
-        let (mut low_len, mut high_len) = (0usize, 0usize);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            let suffix = &self.base[self.suffixes[middle] as usize..];
-            let known = low_len.min(high_len).min(suffix.len());
-            let len = known + common(&suffix[known..], &text[known..]);
-            if suffix.get(len) < text.get(len) {
-                (low, low_len) = (middle, len);
-            } else {
-                (high, high_len) = (middle, len);
-            }
-        }
-        let mut best = (0usize, 0usize);
-        let from = low.saturating_sub(before).max(floor);
-        for at in from..(low + behind).min(ceiling) {
-            let offset = self.suffixes[at] as usize;
-            let len = common(&self.base[offset..], text);
-            if len > best.1 || len == best.1 && offset.abs_diff(near) < best.0.abs_diff(near) {
-                best = (offset, len);
-            }
-        }
-        best
-    }
-}
-
-/// Length of the common start of two slices.
-pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
-    let mut len = 0;
-    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        let x = u64::from_le_bytes(x.try_into().unwrap_or_default());
-        let y = u64::from_le_bytes(y.try_into().unwrap_or_default());
-        if x != y {
-            return len + ((x ^ y).trailing_zeros() / 8) as usize;
-        }
-        len += 8;
-    }
-    len + a[len.min(a.len())..].iter().zip(&b[len.min(b.len())..]).take_while(|(x, y)| x == y).count()
-}
 
 /// The diagonal that stands for literals.
 const LITERAL: i64 = i64::MIN;
@@ -180,6 +71,8 @@ struct Parse<'a, 'b> {
     hashes: Vec<u32>,
     hashed: usize,
     found: Found,
+    /// Where the texts at some positions are in the index, and the first of these positions.
+    places: (usize, [Place; TOGETHER]),
     pace: Pace,
 }
 
@@ -229,6 +122,7 @@ pub(super) fn parse(
         hashes,
         hashed: 0,
         found: Found { diagonal: 0, end: 0, again: 0 },
+        places: (usize::MAX, Default::default()),
         pace,
     };
     parse.run(margin, watch)
@@ -362,7 +256,8 @@ impl Parse<'_, '_> {
         // No use looking for what the lane itself already is.
         let near = (at as i64 + recent.iter().copied().find(|&d| d != LITERAL).unwrap_or(0)).max(0) as usize;
         if at >= self.found.again {
-            let (offset, len) = self.index.longest(text, near, self.pace.neighbours);
+            let place = self.place(at);
+            let (offset, len) = self.index.longest(text, place, near, self.pace.neighbours);
             let skip = if len >= self.pace.held { len / 4 } else { 1 };
             self.found = Found { diagonal: offset as i64 - at as i64, end: at + len, again: at + skip };
         }
@@ -373,6 +268,15 @@ impl Parse<'_, '_> {
         if self.read_back {
             self.own(best, at, margin, &recent);
         }
+    }
+
+    /// Where the text at `at` is in the index. Where one was looked up, the ones behind it soon are.
+    fn place(&mut self, at: usize) -> Place {
+        if let Some(&place) = at.checked_sub(self.places.0).and_then(|offset| self.places.1.get(offset)) {
+            return place;
+        }
+        self.places = (at, self.index.places(self.target, at));
+        self.places.1[0]
     }
 
     /// Copies from the target itself.
