@@ -13,7 +13,7 @@ use super::{
     hint::Hints,
     index::Index,
     kinds,
-    matcher::{Op, parse},
+    matcher::{Op, Rules, parse},
     pointers::{has_distances, with_pointers},
     predicted::{Prediction, View},
     serial, shifts,
@@ -207,7 +207,7 @@ impl Job<'_> {
             Some(place) => self.predicted(predictions[place].clone(), true),
         };
         let count = predictions.len() + 1;
-        if self.base.len() + self.target.len() > PARALLEL {
+        if self.alone() {
             return smallest((0..count).map(attempt));
         }
         // The likeliest prediction takes longest and goes first; results keep the order of attempts.
@@ -235,13 +235,20 @@ impl Job<'_> {
         Ok(job.with_table(attempt.prediction.clone(), attempt.ops.clone())?.created.patch.len())
     }
 
+    /// Whether one attempt is made at a time.
+    fn alone(&self) -> bool {
+        self.options.predict != Predict::All || self.base.len() + self.target.len() > PARALLEL
+    }
+
     fn read_back(&self) -> u8 {
         if self.options.read_back { field::READ_BACK } else { 0 }
     }
 
     fn parse(&self, base: &[u8], target: &[u8]) -> Vec<Op> {
         self.watch.expect(target.len() as u64);
-        parse(&Index::new(base), target, &self.costs, self.options.read_back, READ_BACK_MARGIN, self.watch)
+        let Self { options, costs, .. } = self;
+        let rules = Rules { costs, read_back: options.read_back, margin: READ_BACK_MARGIN, beside: self.alone() };
+        parse(&Index::new(base), target, rules, self.watch)
     }
 
     /// A patch without prediction.

@@ -101,7 +101,8 @@ impl<'a> Index<'a> {
 
     /// Narrows searches by milestones alone.
     fn narrow(&self, searches: &mut [Search]) {
-        // Among milestones from `low` on, the first one that is not before the text.
+        // Among milestones from `low` on, the first one that is not before the text. Without branches that depend on the text: half of
+        // them would go the other way than the processor guessed.
         let mut longest = 0;
         let mut left = [0; TOGETHER];
         let mut before = [0; TOGETHER];
@@ -113,10 +114,10 @@ impl<'a> Index<'a> {
         while longest > 0 {
             longest /= 2;
             for ((search, left), before) in searches.iter().zip(&mut left).zip(&mut before) {
-                let half = *left / 2;
-                let behind = *left > 0 && self.milestones[*before + half] < search.start;
-                *before += if behind { half + 1 } else { 0 };
-                *left = if behind { *left - half - 1 } else { half };
+                let half = left.div_ceil(2);
+                let milestone = self.milestones.get((*before + half).saturating_sub(1)).copied().unwrap_or(u64::MAX);
+                *before += half * usize::from(milestone < search.start) * usize::from(half > 0);
+                *left -= half;
             }
         }
         for (search, before) in searches.iter_mut().zip(before) {

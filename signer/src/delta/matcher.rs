@@ -63,7 +63,9 @@ struct Lane {
 /// A parse in progress.
 struct Parse<'a, 'b> {
     index: &'a Index<'b>,
+    /// The target up to the end of what is parsed, and where that starts.
     target: &'a [u8],
+    from: usize,
     costs: &'a Costs,
     read_back: bool,
     nodes: Vec<Node>,
@@ -96,44 +98,89 @@ struct Found {
     again: usize,
 }
 
-/// Parses `target` (as long as the image, possibly normalised) against the index's base. `read_back` allows copies from the target
-/// itself that end `margin` bytes before the place they go to.
-pub(super) fn parse(
-    index: &Index<'_>,
-    target: &[u8],
-    costs: &Costs,
-    read_back: bool,
-    margin: u32,
-    watch: &dyn Watch,
-) -> Vec<Op> {
-    let pace = if target.len() <= SMALL {
-        Pace { confident: 32, ahead: false, neighbours: (3, 5), held: 32 }
-    } else {
-        Pace { confident: 16, ahead: true, neighbours: (1, 2), held: 8 }
-    };
-    let hashes = if read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() };
-    let mut parse = Parse {
-        index,
-        target,
-        costs,
-        read_back,
-        nodes: Vec::new(),
-        lanes: Vec::new(),
-        hashes,
-        hashed: 0,
-        found: Found { diagonal: 0, end: 0, again: 0 },
-        places: (usize::MAX, Default::default()),
-        pace,
-    };
-    parse.run(margin, watch)
+/// How `target` is parsed.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub(super) costs: &'a Costs,
+    /// Whether copies may come from the target itself; they then end `margin` bytes before the place they go to.
+    pub(super) read_back: bool,
+    pub(super) margin: u32,
+    /// Whether a second thread may help.
+    pub(super) beside: bool,
+}
+
+/// Parses `target` (as long as the image, possibly normalised) against the index's base. A large one is parsed in two halves that
+/// know nothing of each other, so that two threads can; the result does not depend on whether they did.
+pub(super) fn parse(index: &Index<'_>, target: &[u8], rules: Rules<'_>, watch: &dyn Watch) -> Vec<Op> {
+    let part = |from: usize, to: usize| Parse::new(index, target, rules, from, to).run(rules.margin, watch);
+    if target.len() <= SMALL {
+        return part(0, target.len());
+    }
+    let half = target.len() / 2;
+    if !rules.beside {
+        return joined(part(0, half), part(half, target.len()), index.base.len());
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| part(0, half));
+        let second = part(half, target.len());
+        match first.join() {
+            Ok(first) => joined(first, second, index.base.len()),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// The operations of two parts that follow one another: what goes on across the seam is one.
+fn joined(mut first: Vec<Op>, mut second: Vec<Op>, base_len: usize) -> Vec<Op> {
+    if let (Some(last), Some(next)) = (first.last_mut(), second.first_mut()) {
+        if last.copy == 0 {
+            next.literals += last.literals;
+            first.pop();
+        } else if next.literals == 0
+            && last.source.checked_add(last.copy) == Some(next.source)
+            && (next.source as usize) < base_len
+        {
+            next.literals = last.literals;
+            (next.source, next.copy) = (last.source, last.copy + next.copy);
+            first.pop();
+        }
+    }
+    first.append(&mut second);
+    first
+}
+
+impl<'a, 'b> Parse<'a, 'b> {
+    /// For the bytes from `from` to `to`.
+    fn new(index: &'a Index<'b>, target: &'a [u8], rules: Rules<'a>, from: usize, to: usize) -> Self {
+        let pace = if target.len() <= SMALL {
+            Pace { confident: 32, ahead: false, neighbours: (3, 5), held: 32 }
+        } else {
+            Pace { confident: 16, ahead: true, neighbours: (1, 2), held: 8 }
+        };
+        Self {
+            index,
+            target: &target[..to],
+            from,
+            costs: rules.costs,
+            read_back: rules.read_back,
+            nodes: Vec::new(),
+            lanes: Vec::new(),
+            hashes: if rules.read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() },
+            // Of what was hashed longer ago, hardly anything would be left.
+            hashed: from.saturating_sub(16 << SELF_BITS),
+            found: Found { diagonal: 0, end: 0, again: 0 },
+            places: (usize::MAX, Default::default()),
+            pace,
+        }
+    }
 }
 
 impl Parse<'_, '_> {
     fn run(&mut self, margin: u32, watch: &dyn Watch) -> Vec<Op> {
-        self.lanes.push(Lane { diagonal: LITERAL, cost: 0, start: 0, parent: NONE, node: NONE, end: NONE, streak: 0 });
-        // At the very start the base's own start is the best guess.
-        let mut at = 0;
-        let mut told = 0;
+        let start = self.from as u32;
+        self.lanes.push(Lane { diagonal: LITERAL, cost: 0, start, parent: NONE, node: NONE, end: NONE, streak: 0 });
+        let mut at = self.from;
+        let mut told = at;
         while at < self.target.len() {
             if at >= told + TOLD {
                 watch.matched((at - told) as u64);
