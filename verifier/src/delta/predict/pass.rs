@@ -88,6 +88,9 @@ pub(super) fn retarget<M: Mover>(bytes: &mut [u8], at: usize, limit: usize, plac
     }
 }
 
+/// Where a pass ends, and whether what is there may be data: if not, it is an instruction that holds a field.
+type Stop = (usize, bool);
+
 /// Goes from place to place at which a field may start, which `pass` finds, and has a full look there.
 #[inline]
 fn stops<M: Mover>(
@@ -95,13 +98,15 @@ fn stops<M: Mover>(
     mut at: usize,
     limit: usize,
     place: &Place<'_, M>,
-    pass: impl Fn(&[u8], usize) -> usize,
+    pass: impl Fn(&[u8], usize) -> Stop,
     step: impl Fn(&mut [u8], usize, &Place<'_, M>) -> usize,
 ) -> usize {
     while at < limit {
-        at = pass(bytes, at);
+        let (stop, may_be_data) = pass(bytes, at);
+        at = stop;
         if at < limit {
-            let taken = data(bytes, at, place).unwrap_or_else(|| step(bytes, at, place));
+            let data = if may_be_data { data(bytes, at, place) } else { None };
+            let taken = data.unwrap_or_else(|| step(bytes, at, place));
             at = at.saturating_add(taken.max(1));
         }
     }
@@ -121,23 +126,23 @@ fn walk<M: Mover>(
     align: u32,
     step: impl Fn(u64) -> usize,
     fields: impl Fn(u64) -> bool,
-) -> usize {
+) -> Stop {
     while at < limit {
         let pc = place.pc(at);
         let Some(word) = read::<8>(bytes, at).map(u64::from_le_bytes).filter(|_| pc & align == 0) else { break };
         let pointer = (pc & 3 == 0) & (pointers.narrow(word) | pointers.wide(pc, word) | pointers.distance(word));
         if pointer | fields(word) {
-            break;
+            return (at, pointer);
         }
         at = at.saturating_add(step(word));
     }
-    at
+    (at, true)
 }
 
 /// Xtensa's instructions start anywhere; a pointer or a function's start at the aligned address in between ends one.
-fn xtensa<M: Mover>(bytes: &[u8], mut at: usize, limit: usize, place: &Place<'_, M>, pointers: &Pointers) -> usize {
+fn xtensa<M: Mover>(bytes: &[u8], mut at: usize, limit: usize, place: &Place<'_, M>, pointers: &Pointers) -> Stop {
     if pointers.wide {
-        return at;
+        return (at, true);
     }
     while at < limit {
         let Some(word) = read::<8>(bytes, at).map(u64::from_le_bytes) else { break };
@@ -148,11 +153,12 @@ fn xtensa<M: Mover>(bytes: &[u8], mut at: usize, limit: usize, place: &Place<'_,
         let half = aligned & 0xffff;
         let starts = (ahead != 0) & ((half & 0x0fff == 0x0136) | (half == 0xc112));
         let field = (opcode == 1) | (opcode == 5) | (word & 0x3f == 6);
-        let distance = (ahead == 0) & pointers.distance(word);
-        if field | distance | (ahead < len) & (starts | pointers.narrow(aligned)) {
-            break;
+        let pointer = pointers.narrow(aligned);
+        let data = (ahead == 0) & (pointer | pointers.distance(word));
+        if field | data | (ahead < len) & (starts | pointer) {
+            return (at, data);
         }
         at = at.saturating_add(len);
     }
-    at
+    (at, true)
 }
