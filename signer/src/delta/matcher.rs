@@ -73,8 +73,7 @@ struct Parse<'a, 'b> {
     hashes: Vec<u32>,
     hashed: usize,
     found: Found,
-    /// Where the texts at some positions are in the index, and the first of these positions.
-    places: (usize, [Place; TOGETHER]),
+    places: Places,
     pace: Pace,
 }
 
@@ -88,6 +87,15 @@ struct Pace {
     neighbours: (usize, usize),
     /// A match this long holds for a quarter of its length before the next look-up.
     held: usize,
+}
+
+/// Where the texts at `count` positions from `from` on are in the index, and the position behind the one that was asked for last.
+#[derive(Default)]
+struct Places {
+    from: usize,
+    count: usize,
+    next: usize,
+    found: [Place; TOGETHER],
 }
 
 /// The match that was looked up last: it holds for the positions behind as well, a byte shorter each, so that these need no look-up
@@ -169,7 +177,7 @@ impl<'a, 'b> Parse<'a, 'b> {
             // Of what was hashed longer ago, hardly anything would be left.
             hashed: from.saturating_sub(16 << SELF_BITS),
             found: Found { diagonal: 0, end: 0, again: 0 },
-            places: (usize::MAX, Default::default()),
+            places: Places::default(),
             pace,
         }
     }
@@ -317,13 +325,20 @@ impl Parse<'_, '_> {
         }
     }
 
-    /// Where the text at `at` is in the index. Where one was looked up, the ones behind it soon are.
+    /// Where the text at `at` is in the index. Where two were asked for one after the other, more will be.
     fn place(&mut self, at: usize) -> Place {
-        if let Some(&place) = at.checked_sub(self.places.0).and_then(|offset| self.places.1.get(offset)) {
-            return place;
+        let Places { from, count, next, found } = &mut self.places;
+        let follows = at == *next;
+        *next = at + 1;
+        if !(*from..*from + *count).contains(&at) {
+            (*from, *count) = (at, if follows { TOGETHER } else { 2 });
+            if follows {
+                *found = self.index.places(self.target, at);
+            } else {
+                found[..2].copy_from_slice(&self.index.places::<2>(self.target, at));
+            }
         }
-        self.places = (at, self.index.places(self.target, at));
-        self.places.1[0]
+        found[at - *from]
     }
 
     /// Copies from the target itself.
