@@ -472,3 +472,36 @@ fn hash(bytes: &[u8]) -> usize {
     word[..SELF_BYTES].copy_from_slice(&bytes[..SELF_BYTES]);
     (u64::from_le_bytes(word).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SELF_BITS)) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_target_is_parsed_alike_on_one_thread_and_on_two_and_its_seam_cuts_no_copy() {
+        let mut state = 0x9e37_79b9u32;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as u8
+        };
+        let base: Vec<u8> = (0..SMALL + 4096).map(|_| random()).collect();
+        let mut target = base.clone();
+        target.splice(70_000..70_010, (0..300).map(|_| random()));
+        let costs = Costs::default();
+        let rules = Rules { costs: &costs, read_back: true, margin: 4096, beside: true };
+        let index = Index::new(&base);
+        let ops = parse(&index, &target, rules, &());
+        assert_eq!(ops, parse(&index, &target, Rules { beside: false, ..rules }, &()));
+        assert_eq!(ops.iter().map(|op| (op.literals + op.copy) as usize).sum::<usize>(), target.len());
+        let seam = target.len() as u32 / 2;
+        let mut at = 0;
+        for op in &ops {
+            at += op.literals;
+            assert_ne!(at, seam, "a copy starts where the halves meet: {ops:?}");
+            at += op.copy;
+        }
+        assert!(ops.len() <= 3, "{ops:?}");
+    }
+}
