@@ -11,8 +11,9 @@ use super::{
     compress::{self, blocks},
     detect::candidates,
     hint::Hints,
+    index::Index,
     kinds,
-    matcher::{Index, Op, parse},
+    matcher::{Op, Rules, parse},
     over,
     pointers::{has_distances, with_pointers},
     predicted::{Prediction, View},
@@ -161,7 +162,9 @@ impl Watch for () {
 /// Makes a delta from `base` to `target`.
 ///
 /// Memory besides the two images: 4 bytes a byte of base and 2 a byte of image for matching, and one or two for the result. Images
-/// that have 8 MiB or less together are matched on two threads, with twice that.
+/// that have 8 MiB or less together are matched on two threads, with twice that. A target of more than 1 MiB is parsed in two
+/// halves against one index, on two threads where one attempt is made at a time; that takes 256 KiB more. The result does not depend
+/// on the number of processors.
 ///
 /// # Errors
 /// [`CreateError`]; a patch that does not decode to the target is never returned.
@@ -210,7 +213,7 @@ impl Job<'_> {
             Some(place) => self.predicted(predictions[place].clone(), true),
         };
         let count = predictions.len() + 1;
-        if self.base.len() + self.target.len() > PARALLEL {
+        if self.alone() {
             return smallest((0..count).map(attempt));
         }
         // The likeliest prediction takes longest and goes first; results keep the order of attempts.
@@ -283,13 +286,20 @@ impl Job<'_> {
         Ok(job.with_table(attempt.prediction.clone(), attempt.ops.clone())?.created.patch.len())
     }
 
+    /// Whether one attempt is made at a time.
+    fn alone(&self) -> bool {
+        self.options.predict != Predict::All || self.base.len() + self.target.len() > PARALLEL
+    }
+
     fn read_back(&self) -> u8 {
         if self.options.read_back { field::READ_BACK } else { 0 }
     }
 
     fn parse(&self, base: &[u8], target: &[u8]) -> Vec<Op> {
         self.watch.expect(target.len() as u64);
-        parse(&Index::new(base), target, &self.costs, self.options.read_back, READ_BACK_MARGIN, self.watch)
+        let Self { options, costs, .. } = self;
+        let rules = Rules { costs, read_back: options.read_back, margin: READ_BACK_MARGIN, beside: self.alone() };
+        parse(&Index::new(base), target, rules, self.watch)
     }
 
     /// A patch without prediction.

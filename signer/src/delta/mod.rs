@@ -25,6 +25,7 @@ mod create;
 mod detect;
 mod full;
 mod hint;
+mod index;
 mod kinds;
 mod matcher;
 mod over;
