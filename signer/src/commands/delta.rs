@@ -205,13 +205,11 @@ impl Full {
     /// compared with what it is most like.
     fn of(image: &[u8], created: &Created, ram: RamClass, level: i32) -> Result<Self> {
         let patch = created.patch.len();
-        let compress =
-            |level| delta::compressed_image(image, ram, level).map_err(|error| Error::failed(error, "try again"));
-        let quick = compress(1)?.len();
+        let quick = created.full_at_most;
         if patch * 2 < quick && !created.header.is_frame() {
-            return Ok(Self { len: quick.min(image.len()), exact: false, instead: None });
+            return Ok(Self { len: quick, exact: false, instead: None });
         }
-        let best = compress(level)?;
+        let best = delta::compressed_image(image, ram, level).map_err(|error| Error::failed(error, "try again"))?;
         let len = best.len().min(image.len());
         Ok(Self { len, exact: true, instead: (best.len() < patch).then_some(best) })
     }

@@ -10,6 +10,7 @@ use super::{
     Costs, CreateError, apply,
     compress::{self, blocks},
     detect::candidates,
+    full::compressed_image,
     hint::Hints,
     index::Index,
     kinds,
@@ -100,6 +101,8 @@ pub struct Created {
     pub tried: Vec<Tried>,
     /// Length of the patch in each class, if asked for.
     pub class_sizes: Vec<(RamClass, usize)>,
+    /// Length of the target compressed by itself for the same decoder, at a quick look: more than what a release would carry.
+    pub full_at_most: usize,
 }
 
 /// A patch, and what it was made of.
@@ -143,6 +146,7 @@ struct Job<'a> {
     costs: Costs,
     digests: ([u8; 32], [u8; 32]),
     watch: &'a dyn Watch,
+    full_at_most: usize,
 }
 
 /// Is told how a delta gets on, in bytes of image that are matched. Several threads may tell.
@@ -186,7 +190,8 @@ pub fn create_watched(
         return Err(CreateError::TooLong { base: base.len(), target: target.len() });
     }
     let digests = (Sha256::digest(base).into(), Sha256::digest(target).into());
-    let job = Job { base, target, options, costs: Costs::default(), digests, watch };
+    let full_at_most = compressed_image(target, options.ram, 1)?.len().min(target.len());
+    let job = Job { base, target, options, costs: Costs::default(), digests, watch, full_at_most };
     let mut best = match options.predict {
         Predict::Off => job.plain()?,
         Predict::Likeliest => match candidates(base, target, &options.hints).into_iter().next() {
@@ -237,7 +242,7 @@ impl Job<'_> {
     /// The body of one frame, where it is smaller than `len`. It is not made for images that have most of their bytes in common.
     fn over(&self, ram: RamClass, len: usize) -> Result<Option<Created>, CreateError> {
         let options = self.options;
-        if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < over::quick(self.target)? {
+        if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < self.full_at_most {
             return Ok(None);
         }
         let header = self.header(ram, &Prediction::none());
@@ -245,7 +250,15 @@ impl Job<'_> {
         let over::Over { patch, header, sections } = over;
         let smaller = patch.len() < len;
         let tried = vec![Tried { arch: header.arch, fields: header.fields, load_address: 0, len: patch.len() }];
-        let created = Created { patch, header, operations: 0, sections, tried, class_sizes: Vec::new() };
+        let created = Created {
+            patch,
+            header,
+            operations: 0,
+            sections,
+            tried,
+            class_sizes: Vec::new(),
+            full_at_most: self.full_at_most,
+        };
         Ok(smaller.then_some(created))
     }
 
@@ -400,8 +413,15 @@ impl Job<'_> {
             load_address: prediction.load_address(),
             len: patch.len(),
         };
-        let created =
-            Created { patch, header, operations: ops.len(), sections, tried: vec![tried], class_sizes: Vec::new() };
+        let created = Created {
+            patch,
+            header,
+            operations: ops.len(),
+            sections,
+            tried: vec![tried],
+            class_sizes: Vec::new(),
+            full_at_most: self.full_at_most,
+        };
         Ok(Attempt { created, ops, prediction })
     }
 }

@@ -40,11 +40,6 @@ pub(super) struct Over {
     pub(super) sections: usize,
 }
 
-/// What the target takes by itself, at a quick look.
-pub(super) fn quick(target: &[u8]) -> Result<usize, CreateError> {
-    Ok(bulk::compress(target, 1).map_err(CreateError::Compress)?.len())
-}
-
 /// Makes `target` from `base`; `header` says what they are.
 pub(super) fn over(
     base: &[u8],
