@@ -87,9 +87,9 @@ fn without_gain_the_full_image_is_written_and_said_so() {
 fn images_that_have_little_in_common_are_said_so() {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice(4);
-    // Longer than any window of the class before they come again.
-    let paragraphs: Vec<Vec<u8>> = (0..8).map(|_| dice.bytes(2_000)).collect();
-    let new: Vec<u8> = (0..40).flat_map(|_| paragraphs[dice.roll(8) as usize][..1_500].to_vec()).collect();
+    // A language whose words come again, most of them farther away than any window of the class.
+    let language: Vec<Vec<u8>> = (0..900).map(|at| dice.bytes(4 + at % 9)).collect();
+    let new: Vec<u8> = (0..9_000).flat_map(|_| language[dice.roll(900) as usize].clone()).collect();
     fs::write(folder.path().join("old.bin"), dice.bytes(50_000)).unwrap();
     fs::write(folder.path().join("new.bin"), &new).unwrap();
     let made = sealift_in(folder.path(), &CREATE).ok().stdout;

@@ -239,7 +239,8 @@ impl Job<'_> {
         smallest(attempts.into_iter().map(|(_, attempt)| attempt))
     }
 
-    /// The body of one frame, where it is smaller than `len`. It is not made for images that have most of their bytes in common.
+    /// The body of one frame, where it is smaller than `len` by more than it costs a device. It is not made for images that have most
+    /// of their bytes in common.
     fn over(&self, ram: RamClass, len: usize) -> Result<Option<Created>, CreateError> {
         let options = self.options;
         if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < self.full_at_most {
@@ -248,7 +249,8 @@ impl Job<'_> {
         let header = self.header(ram, &Prediction::none());
         let over = over::over(self.base, self.target, ram, options.resume_interval, options.level, &header)?;
         let over::Over { patch, header, sections } = over;
-        let smaller = patch.len() < len;
+        // A few bytes less are no reason to ask for a slot that can be read back, and for larger sections.
+        let smaller = patch.len() < len - len / 256;
         let tried = vec![Tried { arch: header.arch, fields: header.fields, load_address: 0, len: patch.len() }];
         let created = Created {
             patch,
