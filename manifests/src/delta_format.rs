@@ -129,8 +129,8 @@ impl RamClass {
     /// What payloads of this class may ask for.
     pub const fn limits(self) -> Limits {
         match self {
-            Self::Ram16K => Limits { memory: 8 * 1024, shifts: 64 },
-            Self::Ram24K => Limits { memory: 13 * 1024, shifts: 448 },
+            Self::Ram16K => Limits { memory: 8 * 1024, shifts: 56 },
+            Self::Ram24K => Limits { memory: 13 * 1024, shifts: 432 },
             Self::Ram64K => Limits { memory: 48 * 1024, shifts: 1024 },
             Self::Host => Limits { memory: 1792 * 1024, shifts: 8192 },
         }

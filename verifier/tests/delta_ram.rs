@@ -2,8 +2,9 @@
 
 use sealift_verifier::delta::{Decoder16K, Decoder24K, Decoder64K, HostDecoder, RamClass};
 
-/// Stack that a push may take on a device, on top of the decoder itself.
-const STACK: usize = 768;
+/// Stack that a push may take on a device, on top of the decoder itself, down to where it calls base or slot: 672 bytes of its own and
+/// 152 of the deepest function below it, as the program for Cortex-M3 has them at opt z.
+const STACK: usize = 832;
 
 #[test]
 fn each_class_holds_its_decoder_and_the_stack_it_runs_on() {
