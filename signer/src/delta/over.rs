@@ -29,6 +29,9 @@ const MOST_BLOCK: u32 = 128 * 1024;
 /// A section of a frame costs no window and few tables, but a frame's blocks are large: it gets this many intervals of a body that
 /// is made of operations.
 const INTERVALS: usize = 4;
+/// Sections begin at multiples of so many bytes of target, so that a device's flash words before them are whole, and what is before a
+/// section is durable when the section begins.
+const ALIGNED: usize = 256;
 /// Logs of zstd's tables at most: 4 bytes an entry of each.
 const MOST_TABLE_LOG: u32 = 24;
 
@@ -50,13 +53,14 @@ pub(super) fn over(
     header: &Header,
 ) -> Result<Over, CreateError> {
     let most = most_content(ram);
-    let mut frame = frame(base, target, most, level, true)?;
+    let interval = resume_interval.max(1024) as usize * INTERVALS;
+    // A section begins with a block: none is longer than what a section should have.
+    let mut frame = frame(base, target, most.min(interval) / ALIGNED * ALIGNED, level, true)?;
     let mut blocks = blocks(base, target, &frame)?;
     if blocks.iter().any(|block| block.content(&frame).len() > most) {
         frame = self::frame(base, target, most, level, false)?;
         blocks = self::blocks(base, target, &frame)?;
     }
-    let interval = resume_interval.max(1024) as usize * INTERVALS;
     // One section needs nothing that zstd has not put into its blocks.
     let body = sections(&frame, &blocks, interval).filter(|body| body.largest <= most);
     let body = body.or_else(|| sections(&frame, &blocks, usize::MAX)).filter(|body| body.largest <= most);
@@ -115,12 +119,13 @@ fn piece(rest: &[u8], most: usize) -> Result<usize, CreateError> {
         let quick = bulk::compress(&rest[..len], 1).map_err(CreateError::Compress)?.len();
         // A little less than would fit, since what comes next may be denser.
         let next = (len * (most - most / 16) / quick.max(1)).clamp(most.min(longest), longest);
-        if next <= len + len / 16 {
-            return Ok(len.min(next));
+        let enough = next <= len + len / 16;
+        len = if enough { len.min(next) } else { next };
+        if enough {
+            break;
         }
-        len = next;
     }
-    Ok(len.min(longest))
+    Ok(if len < rest.len() { len / ALIGNED * ALIGNED } else { len })
 }
 
 /// A block of the frame.
@@ -167,14 +172,14 @@ struct Body {
 fn sections(frame: &[u8], blocks: &[Piece], interval: usize) -> Option<Body> {
     let mut body = Body { bytes: Vec::new(), sections: 0, largest: 0 };
     let mut tables = Tables::default();
-    let (mut start, mut yields) = (0, 0u32);
+    let (mut start, mut yields, mut written) = (0, 0u32, 0);
     let close = |bytes: &mut Vec<u8>, start: usize, yields: u32| {
         if let Some(place) = bytes.get_mut(start..start + 4) {
             place.copy_from_slice(&yields.to_le_bytes());
         }
     };
     for block in blocks {
-        if body.sections == 0 || body.bytes.len() - start >= interval {
+        if body.sections == 0 || body.bytes.len() - start >= interval && written % ALIGNED == 0 {
             close(&mut body.bytes, start, yields);
             (start, yields) = (body.bytes.len(), 0);
             body.sections += 1;
@@ -187,6 +192,7 @@ fn sections(frame: &[u8], blocks: &[Piece], interval: usize) -> Option<Body> {
         body.bytes.extend_from_slice(&header);
         body.bytes.extend_from_slice(&content);
         yields += block.regenerated;
+        written += block.regenerated as usize;
     }
     close(&mut body.bytes, start, yields);
     Some(body)

@@ -15,6 +15,12 @@ pub(crate) const LIMITS: Limits = Limits { decoder_ram: 24 * 1024, window_log: 1
 /// Old image, new image, delta.
 const DELTA: [&[u8]; 3] =
     [include_bytes!("delta/old.bin"), include_bytes!("delta/new.bin"), include_bytes!("delta/patch.sld")];
+/// The same of images that have little in common: the delta is one frame over both.
+const FRAME: [&[u8]; 3] = [
+    include_bytes!("delta/frame-old.bin"),
+    include_bytes!("delta/frame-new.bin"),
+    include_bytes!("delta/frame-patch.sld"),
+];
 
 /// One way for an update to go.
 #[derive(Clone)]
@@ -122,7 +128,21 @@ impl Scenario {
 
     /// A delta, made by the signer's engine (xtask's test `power_cut_delta` holds the files to it).
     pub(crate) fn delta() -> Self {
-        let [old, new, patch] = DELTA.map(<[u8]>::to_vec);
+        Self::delta_of("delta", DELTA)
+    }
+
+    /// The delta, resumed after each break of the link.
+    pub(crate) fn delta_resumed() -> Self {
+        Self::delta().resumed("delta, resumed", 67)
+    }
+
+    /// A delta of one frame, whose window is read from the slot where it goes on.
+    pub(crate) fn frame_resumed() -> Self {
+        Self::delta_of("one frame", FRAME).resumed("one frame, resumed", 90)
+    }
+
+    fn delta_of(name: &'static str, files: [&[u8]; 3]) -> Self {
+        let [old, new, patch] = files.map(<[u8]>::to_vec);
         let payload = Payload {
             codec: Codec::DELTA,
             base: Some(crate::fleet::image_of(&old)),
@@ -130,13 +150,12 @@ impl Scenario {
             window_log: 12,
             ..Release::raw(&patch)
         };
-        Self::of("delta", old, new, payload, patch)
+        Self::of(name, old, new, payload, patch)
     }
 
-    /// The delta, resumed after each break of the link.
-    pub(crate) fn delta_resumed() -> Self {
-        let delta = Self::delta();
-        Scenario { name: "delta, resumed", hint_every: 200, link_holds_for: delta.payload.len() * 2 / 3, ..delta }
+    /// The link breaks after so many hundredths of the payload, behind the first place to go on from.
+    fn resumed(self, name: &'static str, hundredths: usize) -> Self {
+        Scenario { name, hint_every: 200, link_holds_for: self.payload.len() * hundredths / 100, ..self }
     }
 
     /// An update that leaves the security counter where it is, so that the old image may still run.

@@ -93,6 +93,7 @@ fn scenarios(length: usize) -> Vec<Scenario> {
         Scenario::delta(),
         Scenario::resume(length),
         Scenario::delta_resumed(),
+        Scenario::frame_resumed(),
         Scenario::confirm(length),
         Scenario::revert(length),
         Scenario::root_rotation(length),
