@@ -9,5 +9,6 @@ mod fleet;
 mod boot;
 mod deltas;
 mod install;
+mod prediction;
 mod records;
 mod repository;
