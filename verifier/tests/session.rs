@@ -3,7 +3,7 @@
 mod fleet;
 
 use fleet::*;
-use sealift_manifests::{Digest, Header, Meta, PublicKey, Role, Root, Timestamp, Version};
+use sealift_manifests::{Digest, Header, Meta, PublicKey, Role, Root, Snapshot, Timestamp, Version};
 use sealift_verifier::boot::{FactoryImage, STATE_RECORD_MAX};
 use sealift_verifier::cose::CoseFile;
 use sealift_verifier::image::HINT_RECORD_MAX;
@@ -257,6 +257,13 @@ fn a_file_has_the_length_that_its_pin_says() {
         session.no_newer_root().unwrap();
         session.supply(&timestamp).unwrap();
         assert_eq!(session.supply(&files.snapshot).map(drop), expected);
+        // And whoever asks for the file in another way than a session's.
+        let root: Verified<Root<'_>, Signers> =
+            Verified::stored_root(&CoseFile::new(&files.root).unwrap(), &Policy::production()).unwrap();
+        let time = Time::AtLeast(NOW);
+        let timestamp = root.timestamp(&CoseFile::<Timestamp<'_>>::new(&timestamp).unwrap(), None, None, time).unwrap();
+        let snapshot = CoseFile::<Snapshot<'_>>::new(&files.snapshot).unwrap();
+        assert_eq!(root.snapshot(&timestamp, &snapshot, None, None, time).map(drop), expected);
     }
 }
 

@@ -56,10 +56,11 @@ impl Test {
     }
 
     /// Runs it, as it was built into `program`, with a mutant; what it noticed, if it did.
-    pub(super) fn attempt(&self, program: &Path, number: Option<u32>, folder: &Path) -> Option<Fate> {
+    /// `slower` says how many times as long it may take unchanged.
+    pub(super) fn attempt(&self, program: &Path, number: Option<u32>, folder: &Path, slower: u32) -> Option<Fate> {
         let mut command = self.command(program, folder);
         command.env("SEALIFT_MUTANT", number.map_or_else(String::new, |number| number.to_string()));
-        match wait(&mut command, Instant::now() + self.took * 5 + PATIENCE) {
+        match wait(&mut command, Instant::now() + (self.took * 5 + PATIENCE) * slower) {
             Some(true) => None,
             Some(false) => Some(Fate::Caught(self.name.clone())),
             None => Some(Fate::Hung(self.name.clone())),
@@ -154,7 +155,7 @@ pub(super) fn judge(
             let (number, mutant) = waiting[at];
             let begun = Instant::now();
             let asked: Vec<&Test> = tests.iter().copied().filter(|test| test.reaches(number)).collect();
-            let noticed = asked.iter().find_map(|test| test.attempt(&test.program, Some(number), &built.folder));
+            let noticed = asked.iter().find_map(|test| test.attempt(&test.program, Some(number), &built.folder, 1));
             let earlier = match lock(&fates).get(&mutant) {
                 Some(Fate::Missed(tests)) => *tests,
                 _ => 0,

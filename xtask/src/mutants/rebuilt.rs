@@ -20,6 +20,9 @@ use crate::{
     project,
 };
 
+/// How many times as long a test may take that was built quickly and not to be quick.
+const UNOPTIMISED: u32 = 8;
+
 /// What became of one: nothing when it doesn't compile.
 pub(super) type Outcome = Option<Fate>;
 
@@ -64,7 +67,7 @@ fn attempt(judged: &Judged, mutant: &Mutant, tests: &[Test], tree: &Path) -> Res
         for test in tests.iter().filter(|test| all || test.took <= LONG) {
             if let Some(program) = built.get(&test.program_name)
                 && asked.insert(&test.name)
-                && let Some(noticed) = test.attempt(program, None, &folder)
+                && let Some(noticed) = test.attempt(program, None, &folder, UNOPTIMISED)
             {
                 return Ok(Some(noticed));
             }
