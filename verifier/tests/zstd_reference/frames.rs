@@ -221,6 +221,58 @@ fn a_table_of_weights_has_a_log_of_six_at_most() {
     }
 }
 
+/// `count` weights of 1 and 2, `twos` of the latter, compressed with a table that gives each half of its 64 states.
+fn compressed_weights(count: usize, twos: usize) -> Vec<u8> {
+    // RFC 8878, 4.1.1: symbols spread over the states, and numbered in their order.
+    let mut symbols = [0u8; 64];
+    let mut place = 0;
+    for at in 0..64 {
+        symbols[place] = if at < 32 { 1 } else { 2 };
+        place = (place + 43) % 64;
+    }
+    let next_of = |state: usize| 2 * symbols[..state].iter().filter(|symbol| **symbol == symbols[state]).count();
+    let mut dice = 1u64;
+    let read = loop {
+        // Two states in turn, each step by one bit, which leads to either of two states.
+        let mut states = [0usize, 1].map(|_| roll(&mut dice) as usize % 64);
+        let mut read: Vec<bool> =
+            states.iter().flat_map(|state| (0..6).rev().map(move |at| state >> at & 1 != 0)).collect();
+        let mut made: Vec<u8> = Vec::new();
+        for at in 0..count - 2 {
+            made.push(symbols[states[at % 2]]);
+            let bit = roll(&mut dice) & 1 != 0;
+            read.push(bit);
+            states[at % 2] = next_of(states[at % 2]) + usize::from(bit);
+        }
+        made.extend([symbols[states[count % 2]], symbols[states[(count + 1) % 2]]]);
+        if made.iter().filter(|weight| **weight == 2).count() == twos {
+            break read;
+        }
+    };
+    // Read from its end: the first bit stands highest, below the mark.
+    let mut stream = vec![0u8; read.len() / 8 + 1];
+    for (at, bit) in [true].iter().chain(&read).rev().enumerate() {
+        stream[at / 8] |= u8::from(*bit) << (at % 8);
+    }
+    let table = bits(&[(1, 4), (1, 6), (0, 2), (33, 6), (63, 6)]);
+    [&[(table.len() + stream.len()) as u8][..], &table, &stream].concat()
+}
+
+fn roll(dice: &mut u64) -> u64 {
+    *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *dice >> 33
+}
+
+/// The last weight is not sent: 255 of them make a code of all bytes, and one more would be a byte that is none.
+#[test]
+fn a_code_has_a_symbol_for_each_byte_and_no_more() {
+    // A quarter of all codes is the last symbol's.
+    for (count, twos, expected) in [(255, 129, Some(&[255][..])), (254, 130, Some(&[254])), (256, 128, None)] {
+        let literals = coded(&compressed_weights(count, twos), 1, &bits(&[(3, 2), (1, 1)]));
+        gives(&frame(10, &[compressed(true, &literals, NONE)]), 10, expected);
+    }
+}
+
 /// Four streams share the literals evenly, and the last has what is left: of fewer than six there is nothing to share.
 #[test]
 fn four_streams_have_six_literals_or_more() {

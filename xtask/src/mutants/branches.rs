@@ -22,6 +22,7 @@ pub mod mutant_switch {
     pub fn off(first: u32, last: u32) -> bool {
         match CHOSEN.load(Relaxed) {
             NONE => true,
+            TRACE if SEEN[first as usize].load(Relaxed) != 0 => true,
             UNASKED | TRACE => slow(first, last),
             chosen => chosen < first || last < chosen,
         }
