@@ -184,9 +184,8 @@ fn offers_snapshot(device: &Device, fleet: &Fleet, before: Option<&Fleet>) -> Re
     let (files, root) = (fleet.files(), device.root.clone());
     let next = before.map(|before| fleet.root_after(before));
     let mut session = Session::new(IDENTITY, &root, device.state, device.time, device.policy)?;
-    match &next {
-        Some(next) => session.supply(next).map(drop)?,
-        None => {}
+    if let Some(next) = &next {
+        session.supply(next)?;
     }
     session.no_newer_root()?;
     session.supply(&files.timestamp)?;
