@@ -196,7 +196,8 @@ fn codes_have_eleven_bits_and_no_more() {
         let literals = huffman(&longest, 0, 1, &stream);
         gives(&frame(10, &[compressed(true, &literals, NONE)]), 10, Some(&[symbol]));
     }
-    // Each with as many bits as its first symbol would have.
+    // Each with as many bits as its first symbol would have. (The reference takes codes of twelve bits, which RFC 8878, 4.2.1 forbids and no
+    // encoder makes.)
     for (weights, width, why) in [
         (&[12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1][..], 12, "a weight of twelve"),
         (&[11, 11, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 12, "a code of twelve bits"),
@@ -204,7 +205,7 @@ fn codes_have_eleven_bits_and_no_more() {
     ] {
         let literals = huffman(weights, 0, 1, &bits(&[(0, width), (1, 1)]));
         let frame = frame(10, &[compressed(true, &literals, NONE)]);
-        assert_eq!((reference(&frame), ours(&frame, 10)), (None, None), "{why}");
+        assert_eq!(ours(&frame, 10), None, "{why}");
     }
 }
 
