@@ -223,13 +223,13 @@ fn a_table_of_weights_has_a_log_of_six_at_most() {
     }
 }
 
-/// `count` weights of 1 and 2, `twos` of the latter, compressed with a table that gives each half of its 64 states.
-fn compressed_weights(count: usize, twos: usize) -> Vec<u8> {
+/// `count` weights, `more` of them one more than `least`, compressed with a table that gives each of the two half of its 64 states.
+fn compressed_weights(count: usize, least: u8, more: usize) -> Vec<u8> {
     // RFC 8878, 4.1.1: symbols spread over the states, and numbered in their order.
     let mut symbols = [0u8; 64];
     let mut place = 0;
     for at in 0..64 {
-        symbols[place] = if at < 32 { 1 } else { 2 };
+        symbols[place] = if at < 32 { least } else { least + 1 };
         place = (place + 43) % 64;
     }
     let next_of = |state: usize| 2 * symbols[..state].iter().filter(|symbol| **symbol == symbols[state]).count();
@@ -247,7 +247,7 @@ fn compressed_weights(count: usize, twos: usize) -> Vec<u8> {
             states[at % 2] = next_of(states[at % 2]) + usize::from(bit);
         }
         made.extend([symbols[states[count % 2]], symbols[states[(count + 1) % 2]]]);
-        if made.iter().filter(|weight| **weight == 2).count() == twos {
+        if made.iter().filter(|weight| **weight > least).count() == more {
             break read;
         }
     };
@@ -256,7 +256,9 @@ fn compressed_weights(count: usize, twos: usize) -> Vec<u8> {
     for (at, bit) in [true].iter().chain(&read).rev().enumerate() {
         stream[at / 8] |= u8::from(*bit) << (at % 8);
     }
-    let table = bits(&[(1, 4), (1, 6), (0, 2), (33, 6), (63, 6)]);
+    // The smaller weight that there is none of, and the two that there are.
+    let none: &[(u64, u32)] = if least == 0 { &[] } else { &[(1, 6), (0, 2)] };
+    let table = bits(&[&[(1, 4)], none, &[(33, 6), (63, 6)]].concat());
     [&[(table.len() + stream.len()) as u8][..], &table, &stream].concat()
 }
 
@@ -268,9 +270,15 @@ fn roll(dice: &mut u64) -> u64 {
 /// The last weight is not sent: 255 of them make a code of all bytes, and one more would be a byte that is none.
 #[test]
 fn a_code_has_a_symbol_for_each_byte_and_no_more() {
-    // A quarter of all codes is the last symbol's.
-    for (count, twos, expected) in [(255, 129, Some(&[255][..])), (254, 130, Some(&[254])), (256, 128, None)] {
-        let literals = coded(&compressed_weights(count, twos), 1, &bits(&[(3, 2), (1, 1)]));
+    // A quarter of all codes is the last symbol's; or, where half of the others have none, half.
+    for (count, least, more, width, expected) in [
+        (255, 1, 129, 2, Some(&[255][..])),
+        (254, 1, 130, 2, Some(&[254])),
+        (256, 1, 128, 2, None),
+        (255, 0, 128, 1, Some(&[255])),
+        (256, 0, 128, 1, None),
+    ] {
+        let literals = coded(&compressed_weights(count, least, more), 1, &bits(&[((1 << width) - 1, width), (1, 1)]));
         gives(&frame(10, &[compressed(true, &literals, NONE)]), 10, expected);
     }
 }

@@ -128,10 +128,13 @@ pub(super) fn trace(judged: &Judged, built: &Built, jobs: usize, quick: bool) ->
         let what = format!("{}: these fail with no mutant switched on: {}", judged.name, failed.join(", "));
         return Err(Error::Story { what });
     }
-    for (at, (took, reached)) in traced.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        (tests[at].took, tests[at].reached) = (took, reached);
-    }
-    tests.retain(|test| !quick || test.took <= LONG);
+    let mut traced = traced.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Those that took too long aren't among them.
+    let kept = tests.into_iter().enumerate().filter_map(|(at, test)| {
+        let (took, reached) = traced.remove(&at)?;
+        Some(Test { took, reached, ..test })
+    });
+    let mut tests: Vec<Test> = kept.filter(|test| !quick || test.took <= LONG).collect();
     tests.sort_by_key(|test| test.took);
     for test in tests.iter().filter(|test| test.took > LONG) {
         println!("  {:.0} seconds: {}", test.took.as_secs_f32(), test.name);
