@@ -101,7 +101,7 @@ const QUICK_CASES: &str = "32";
     after_help = "Examples:\n  cargo xtask mutants --sample 100\n  cargo xtask mutants --changed\n  cargo xtask mutants --changed=v1.2.0\n  \
     cargo xtask mutants --file verifier/src/cose.rs\n  cargo xtask mutants --shard 0/8\n  cargo xtask mutants --list\n\n\
     It works on a copy of the tree, and installs cargo-mutants under target/tools when it is missing. Each crate is built once with all \
-    its mutants as switches; those that can't be switched, and survivors, are built anew each. What came of each stands in \
+    its mutants as switches; those that can't be switched are built one by one. What came of each stands in \
     target/mutants/CRATE/fates.txt, of all runs since it was removed.\n\
     Exit code: 0 when no mutant survived, 1 otherwise."
 )]
@@ -178,7 +178,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let score = attempt(judged, &mutants, options)?;
         score.print(judged.name, begun.elapsed());
         if !score.untried.is_empty() {
-            println!("{}: it ended before all were tried: this is no score", judged.name);
+            println!("{}: not all were tried: this is no score", judged.name);
             good = false;
         }
         ran += score.viable();

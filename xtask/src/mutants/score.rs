@@ -45,6 +45,21 @@ impl Score {
         [&self.caught, &self.hung, &self.missed, &self.unviable].into_iter().flatten().cloned().collect()
     }
 
+    /// What a journal says of those that count, but for what survived.
+    fn read(journal: &str, counts: impl Fn(&str, &str) -> bool) -> Score {
+        let mut score = Score::default();
+        for line in journal.lines() {
+            let parts: Vec<&str> = line.split('\t').collect();
+            if let [word, name, _, _, text] = parts[..]
+                && word != "missed"
+                && counts(name, text)
+            {
+                score.of(word).insert(name.to_owned());
+            }
+        }
+        score
+    }
+
     /// The list of that name.
     pub(super) fn of(&mut self, fate: &str) -> &mut BTreeSet<String> {
         match fate {
@@ -108,17 +123,28 @@ impl Journal {
     /// What is known of these and needn't be asked again: found, or no program. Tests may be new since the others survived.
     pub(super) fn known(&self, mutants: &[Mutant]) -> Result<Score> {
         let names: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
-        let mut score = Score::default();
-        for line in project::read_text(&self.path)?.lines() {
-            let parts: Vec<&str> = line.split('\t').collect();
-            let [word, name, _, _, text] = parts[..] else { continue };
-            if !names.contains(name) || text != self.text_of(name) {
-                continue;
-            }
-            if word != "missed" {
-                score.of(word).insert(name.to_owned());
-            }
-        }
-        Ok(score)
+        Ok(Score::read(&project::read_text(&self.path)?, |name, text| {
+            names.contains(name) && text == self.text_of(name)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found is found, until the file changes; what survived is tried again, since tests may be new.
+    #[test]
+    fn a_later_run_leaves_out_what_was_found_in_a_file_that_is_the_same() {
+        let journal = "caught\ta.rs:1:1: x\ttest\t0.1\tnew\nhung\ta.rs:2:1: x\ttest\t9.1\tnew\n\
+            missed\ta.rs:3:1: x\t4 tests\t0.1\tnew\nunviable\ta.rs:4:1: x\t\t0.0\tnew\ncaught\ta.rs:5:1: x\ttest\t0.1\told\n\
+            caught\tb.rs:1:1: x\ttest\t0.1\tnew\ncaught\ta.rs:6";
+        let score = Score::read(journal, |name, text| name.starts_with("a.rs") && text == "new");
+        let names = |list: &BTreeSet<String>| list.iter().cloned().collect::<Vec<_>>().join(", ");
+        assert_eq!(names(&score.caught), "a.rs:1:1: x");
+        assert_eq!(names(&score.hung), "a.rs:2:1: x");
+        assert_eq!(names(&score.unviable), "a.rs:4:1: x");
+        assert_eq!((names(&score.missed), names(&score.untried)), (String::new(), String::new()));
+        assert_eq!((score.viable(), score.all().len()), (2, 3));
     }
 }
