@@ -38,6 +38,10 @@ pub const MAX_REGIONS: usize = 12;
 /// Copies from the target itself end at least this many bytes before the write position, so that a slot which buffers a
 /// flash page or two can always read them back.
 pub const READ_BACK_MARGIN: u32 = 4096;
+/// Smallest window of a [`field::FRAME`] body as a power of two: what it does not hold can be read back.
+pub const MIN_FRAME_LOG: u8 = READ_BACK_MARGIN.ilog2() as u8;
+/// Unit of [`Header::block`] in bytes.
+pub const BLOCK_UNIT: u32 = 1024;
 
 /// How a payload carries the image; the number is what a signed target lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,10 +221,12 @@ pub mod field {
     pub const POINTER64: u8 = 0x08;
     /// Aligned 32-bit words that hold a distance from their own place (jump tables, `.eh_frame`).
     pub const RELATIVE32: u8 = 0x10;
+    /// The body is one zstd frame whose window is base and target laid end to end; [`READ_BACK`] is the one other bit beside it.
+    pub const FRAME: u8 = 0x40;
     /// The body copies from the target already written: the output must be readable.
     pub const READ_BACK: u8 = 0x80;
     /// Every bit that has a meaning in this version.
-    pub const ALL: u8 = BRANCH | PAIR | POINTER32 | POINTER64 | RELATIVE32 | READ_BACK;
+    pub const ALL: u8 = BRANCH | PAIR | POINTER32 | POINTER64 | RELATIVE32 | FRAME | READ_BACK;
 }
 
 /// The fixed header of a delta.
@@ -240,10 +246,12 @@ pub struct Header {
     pub base_sha256: [u8; 32],
     /// SHA-256 of the target image.
     pub target_sha256: [u8; 32],
-    /// Windows of the body's streams, as powers of two.
+    /// Windows of the body's streams, as powers of two. A [`field::FRAME`] body has the first one alone; the others are 0.
     pub window_logs: [u8; STREAMS],
     /// Entries of the shift table in the prelude.
     pub shifts: u16,
+    /// Most bytes of content that a block of a [`field::FRAME`] body has, in units of [`BLOCK_UNIT`]; 0 for every other body.
+    pub block: u8,
     /// Regions of the address map in the prelude.
     pub regions: u8,
     /// Offset in the file at which the body's first section starts.
@@ -291,6 +299,7 @@ impl Header {
             base_sha256: digest(16),
             target_sha256: digest(48),
             window_logs: [b[80], b[81], b[82], b[83], b[84], b[85], b[86]],
+            block: b[87],
             shifts: u16::from_le_bytes([b[88], b[89]]),
             regions: b[90],
             body: word(92),
@@ -298,14 +307,23 @@ impl Header {
         if header.fields & !field::ALL != 0 {
             return Err(HeaderError::Field(7));
         }
-        if header.window_logs.iter().any(|log| !(MIN_WINDOW_LOG..=MAX_WINDOW_LOG).contains(log)) {
-            return Err(HeaderError::Field(80));
+        let frame = header.is_frame();
+        // What a frame has no use for is 0 beside it.
+        if frame && (header.fields != field::FRAME | field::READ_BACK || b[6] | b[88] | b[89] | b[90] != 0) {
+            return Err(HeaderError::Field(7));
+        }
+        let (streams, least) = if frame { (1, MIN_FRAME_LOG) } else { (STREAMS, MIN_WINDOW_LOG) };
+        for (stream, log) in header.window_logs.iter().enumerate() {
+            let good = if stream < streams { (least..=MAX_WINDOW_LOG).contains(log) } else { *log == 0 };
+            if !good {
+                return Err(HeaderError::Field(80));
+            }
+        }
+        if b[87] != 0 && !frame {
+            return Err(HeaderError::Field(87));
         }
         if usize::from(header.regions) > MAX_REGIONS {
             return Err(HeaderError::Field(90));
-        }
-        if b[87] != 0 {
-            return Err(HeaderError::Field(87));
         }
         if b[91] != 0 {
             return Err(HeaderError::Field(91));
@@ -329,21 +347,34 @@ impl Header {
         b[16..48].copy_from_slice(&self.base_sha256);
         b[48..80].copy_from_slice(&self.target_sha256);
         b[80..87].copy_from_slice(&self.window_logs);
+        b[87] = self.block;
         b[88..90].copy_from_slice(&self.shifts.to_le_bytes());
         b[90] = self.regions;
         b[92..].copy_from_slice(&self.body.to_le_bytes());
         b
     }
 
-    /// Whether a decoder of `class` can hold this delta.
-    pub fn fits(&self, limits: &Limits) -> bool {
+    /// Whether the body is one zstd frame over base and target.
+    pub const fn is_frame(&self) -> bool {
+        self.fields & field::FRAME != 0
+    }
+
+    /// Bytes of memory that the windows and the largest block take; `None` where a window has no size.
+    pub fn memory(&self) -> Option<u32> {
         let (mut windows, mut largest) = (0u32, 0u32);
         for log in self.window_logs {
-            let Some(window) = 1u32.checked_shl(u32::from(log)) else { return false };
+            // A log of 0 stands for no window.
+            let window = 1u32.checked_shl(u32::from(log))? & !1;
             windows = windows.saturating_add(window);
             largest = largest.max(window);
         }
-        windows.saturating_add(largest) <= limits.memory && self.shifts <= limits.shifts
+        let block = if self.is_frame() { u32::from(self.block) * BLOCK_UNIT } else { largest };
+        Some(windows.saturating_add(block))
+    }
+
+    /// Whether a decoder of `class` can hold this delta.
+    pub fn fits(&self, limits: &Limits) -> bool {
+        self.memory().is_some_and(|memory| memory <= limits.memory) && self.shifts <= limits.shifts
     }
 }
 
@@ -362,6 +393,7 @@ mod tests {
             target_sha256: [0x7a; 32],
             window_logs: [10, 10, 10, 10, 11, 11, 11],
             shifts: 320,
+            block: 0,
             regions: 2,
             body: 700,
         }

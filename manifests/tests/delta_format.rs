@@ -2,8 +2,8 @@
 //! is a change of the format.
 
 use sealift_manifests::delta_format::{
-    Arch, Codec, HEADER_LEN, Header, HeaderError, Limits, MAX_REGIONS, MAX_WINDOW_LOG, MIN_WINDOW_LOG, RamClass,
-    STREAMS, VERSION, field,
+    Arch, BLOCK_UNIT, Codec, HEADER_LEN, Header, HeaderError, Limits, MAX_REGIONS, MAX_WINDOW_LOG, MIN_FRAME_LOG,
+    MIN_WINDOW_LOG, RamClass, STREAMS, VERSION, field,
 };
 
 fn header() -> Header {
@@ -17,8 +17,22 @@ fn header() -> Header {
         target_sha256: std::array::from_fn(|at| 0x60 + at as u8),
         window_logs: [10, 11, 12, 13, 14, 15, 16],
         shifts: 0x0a09,
+        block: 0,
         regions: 12,
         body: 0x0e0d_0c0b,
+    }
+}
+
+/// The header of a body that is one frame.
+fn frame() -> Header {
+    Header {
+        arch: Arch::None,
+        fields: 0xc0,
+        window_logs: [12, 0, 0, 0, 0, 0, 0],
+        shifts: 0,
+        block: 9,
+        regions: 0,
+        ..header()
     }
 }
 
@@ -31,6 +45,24 @@ fn every_byte_of_a_header_stands_where_the_format_says() {
     assert_eq!(header().to_bytes()[..], expected);
     assert_eq!((HEADER_LEN, VERSION, STREAMS), (96, 1, 7));
     assert_eq!(Header::parse(&expected), Ok(header()));
+}
+
+#[test]
+fn a_header_of_one_frame_says_what_its_blocks_take() {
+    let mut expected = header().to_bytes();
+    expected[6..8].copy_from_slice(&[0, 0xc0]);
+    expected[80..92].copy_from_slice(&[12, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0]);
+    assert_eq!(frame().to_bytes(), expected);
+    assert_eq!(Header::parse(&expected), Ok(frame()));
+    assert!(frame().is_frame() && !header().is_frame());
+    // What a frame has no use for is refused, and so is a slot that need not be readable.
+    for (at, value) in [(6, 1), (7, 0x40), (7, 0xc1), (7, 0xd0), (80, 0), (81, 12), (86, 12), (88, 1), (89, 1), (90, 1)]
+    {
+        let mut bad = expected;
+        bad[at] = value;
+        let expected = HeaderError::Field(if (80..87).contains(&at) { 80 } else { 7 });
+        assert_eq!(Header::parse(&bad), Err(expected), "{value:#x} at {at}");
+    }
 }
 
 #[test]
@@ -47,8 +79,16 @@ fn numbers_of_codecs_classes_and_instruction_sets_stand_for_what_they_stood_for(
     assert!((0..).zip(RamClass::ALL).all(|(id, class)| class.id() == id));
     assert!((0u8..).zip(sets).all(|(id, set)| set as u8 == id));
     assert_eq!(sets.map(Arch::name), ["none", "thumb", "arm", "aarch64", "riscv", "xtensa"]);
-    let fields = [field::BRANCH, field::PAIR, field::POINTER32, field::POINTER64, field::RELATIVE32, field::READ_BACK];
-    assert_eq!(fields, [1, 2, 4, 8, 16, 128]);
+    let fields = [
+        field::BRANCH,
+        field::PAIR,
+        field::POINTER32,
+        field::POINTER64,
+        field::RELATIVE32,
+        field::FRAME,
+        field::READ_BACK,
+    ];
+    assert_eq!(fields, [1, 2, 4, 8, 16, 64, 128]);
     assert!(fields.iter().all(|bit| field::ALL & bit != 0));
 }
 
@@ -90,6 +130,15 @@ fn a_header_is_taken_up_to_each_bound_and_refused_beyond_it() {
     assert_eq!(with(|header| header.window_logs = [10, 20, 10, 20, 10, 20, 10]), Ok(()));
     assert_eq!(with(|header| header.window_logs[6] = 21), Err(HeaderError::Field(80)));
     assert_eq!(with(|header| header.window_logs[6] = 9), Err(HeaderError::Field(80)));
+    let window = |log| {
+        let window_logs = [log, 0, 0, 0, 0, 0, 0];
+        Header::parse(&Header { window_logs, ..frame() }.to_bytes()).map(|_| ())
+    };
+    assert_eq!((MIN_FRAME_LOG, BLOCK_UNIT), (12, 1024));
+    assert_eq!(
+        [11, 12, 20, 21].map(window),
+        [Err(HeaderError::Field(80)), Ok(()), Ok(()), Err(HeaderError::Field(80))]
+    );
     assert_eq!(with(|header| header.regions = 12), Ok(()));
     assert_eq!(with(|header| header.regions = 13), Err(HeaderError::Field(90)));
     assert_eq!(with(|header| header.body = 96), Ok(()));
@@ -108,6 +157,9 @@ fn a_delta_fits_a_class_up_to_its_last_byte() {
         assert!(!fits(logs, 5, needs - 1, 5));
         assert!(!fits(logs, 6, needs, 5));
     }
+    // A frame's window, and its largest block.
+    let frame_fits = |memory| frame().fits(&Limits { memory, shifts: 0 });
+    assert!(frame_fits(13 * 1024) && !frame_fits(13 * 1024 - 1));
     // What can't be counted fits nowhere.
     assert!(!fits([31; 7], 0, u32::MAX - 1, 0));
     assert!(!fits([10, 10, 10, 10, 10, 10, 32], 0, u32::MAX, 0));

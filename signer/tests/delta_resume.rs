@@ -86,6 +86,36 @@ fn a_delta_survives_resets_at_every_distance() {
     }
 }
 
+/// What zstd's blocks would use again of blocks before a section, a decoder that begins there doesn't have: the signer puts it in.
+#[test]
+fn a_body_of_one_frame_survives_resets_at_every_distance() {
+    // Every image of a few of 40 pieces: many short matches, some in the base, some in the target. The second half has other
+    // bytes, so that tables change on the way.
+    let pieces: Vec<Vec<u8>> = (0..40).map(|at| noise(at + 100, 5 + at as usize % 9)).collect();
+    let image = |seed, count| -> Vec<u8> {
+        let order = noise(seed, count);
+        let shift = |at: usize| if at * 2 > count { 0x55 } else { 0 };
+        order
+            .iter()
+            .enumerate()
+            .flat_map(|(at, byte)| pieces[usize::from(byte % 40)].iter().map(move |piece| piece ^ shift(at)))
+            .chain(noise(seed, 700))
+            .collect()
+    };
+    let (old, new) = (image(1, 3_000), image(2, 16_000));
+    let options = CreateOptions { resume_interval: 1024, ..CreateOptions::default() };
+    let created = delta::create(&old, &new, &options).unwrap();
+    assert!(created.header.is_frame() && created.sections >= 3, "{} sections", created.sections);
+    let payload = promised(Codec::Delta, &created.patch, &old, &new, Some(&created.header));
+    for life in [300, 3000, 7000, 15_000] {
+        let (slot, fetched) = with_resets(&old, &payload, &created.patch, life);
+        assert!(slot == new, "lives of {life}");
+        if life >= 7000 {
+            assert!(fetched < created.patch.len() * 3, "lives of {life}: {fetched} bytes fetched");
+        }
+    }
+}
+
 #[test]
 fn full_images_survive_resets_too() {
     let new: Vec<u8> = noise(3, 3000).iter().flat_map(|byte| [byte % 7; 200]).collect();

@@ -150,7 +150,7 @@ fn a_delta_against_another_base_is_refused_by_its_hash() {
 #[test]
 fn a_large_delta_is_written_while_it_is_decoded_and_counts_only_with_the_right_hashes() {
     // New material that comes back: copies from the target, over the borders of what is handed to the writer at a time.
-    let old = prose(1, 200_000);
+    let old = prose(1, 600_000);
     let new = [&noise(2, 100_001)[..], &old[3000..], &noise(2, 100_001)[40_000..], &noise(2, 100_001)].concat();
     let patch = delta::create(&old, &new, &CreateOptions::default()).unwrap().patch;
     assert!(patch.len() < 120_000 && delta::inspect(&patch).unwrap().read_back);

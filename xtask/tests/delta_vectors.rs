@@ -43,6 +43,21 @@ fn blocks(len: usize, order: &[u64]) -> Vec<u8> {
     order.iter().flat_map(|&seed| Dice(0x9e37_79b9 * (seed + 3)).bytes(len)).collect()
 }
 
+/// Words of a language of 400, some of which are common: many short matches, near and far.
+fn words(seed: u64, len: usize) -> Vec<u8> {
+    let mut dice = Dice(77);
+    let language: Vec<Vec<u8>> =
+        (0..400).map(|at| dice.bytes(3 + at % 7).iter().map(|b| b % 26 + 97).collect()).collect();
+    let mut dice = Dice(seed);
+    let mut text = Vec::new();
+    while text.len() < len {
+        let common = 1 + dice.roll(400);
+        text.extend_from_slice(&language[dice.roll(common) as usize]);
+        text.push(b" \n,"[dice.roll(3) as usize]);
+    }
+    text
+}
+
 fn vectors() -> Vec<Vector> {
     let plain =
         |ram, resume_interval, read_back| CreateOptions { ram, resume_interval, read_back, ..CreateOptions::default() };
@@ -89,6 +104,18 @@ fn vectors() -> Vec<Vector> {
             old: vec![],
             new: text[..300].to_vec(),
             options: plain(RamClass::Ram16K, 512, true),
+        },
+        Vector {
+            name: "words_in_another_order_as_one_frame",
+            old: words(5, 9_000),
+            new: [words(9, 21_000), blocks(300, &[7]), vec![0; 700], words(11, 9_000)].concat(),
+            options: plain(RamClass::Ram24K, 1_024, true),
+        },
+        Vector {
+            name: "words_of_nothing_as_one_frame",
+            old: vec![],
+            new: words(13, 30_000),
+            options: plain(RamClass::Ram16K, 1_024, true),
         },
     ]
 }

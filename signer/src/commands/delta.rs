@@ -134,7 +134,7 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
             let created = delta::create_watched(&base.bytes, &target.bytes, &options, &progress)
                 .map_err(|error| Error::failed(error, "release the full image without this delta"))?;
             drop(progress);
-            let full = Full::of(&target.bytes, created.patch.len(), decoder_ram.0, options.level)?;
+            let full = Full::of(&target.bytes, &created, decoder_ram.0, options.level)?;
             let payload = full.instead.as_ref().unwrap_or(&created.patch);
             write_output(&out, payload, force)?;
             let share = 100.0 * payload.len() as f64 / target.bytes.len().max(1) as f64;
@@ -201,15 +201,15 @@ struct Full {
 }
 
 impl Full {
-    /// A quick look suffices when the delta is far smaller; the best compression takes longer than many a delta.
-    fn of(image: &[u8], patch: usize, ram: RamClass, level: i32) -> Result<Self> {
-        let compress =
-            |level| delta::compressed_image(image, ram, level).map_err(|error| Error::failed(error, "try again"));
-        let quick = compress(1)?.len();
-        if patch * 2 < quick {
-            return Ok(Self { len: quick.min(image.len()), exact: false, instead: None });
+    /// A quick look suffices when the delta is far smaller; the best compression takes longer than many a delta. One frame is
+    /// compared with what it is most like.
+    fn of(image: &[u8], created: &Created, ram: RamClass, level: i32) -> Result<Self> {
+        let patch = created.patch.len();
+        let quick = created.full_at_most;
+        if patch * 2 < quick && !created.header.is_frame() {
+            return Ok(Self { len: quick, exact: false, instead: None });
         }
-        let best = compress(level)?;
+        let best = delta::compressed_image(image, ram, level).map_err(|error| Error::failed(error, "try again"))?;
         let len = best.len().min(image.len());
         Ok(Self { len, exact: true, instead: (best.len() < patch).then_some(best) })
     }
@@ -229,6 +229,10 @@ fn outcome(created: &Created, full: &Full, target: &[u8], words: &mut String, fa
     }
     let about = if full.exact { "" } else { "at most " };
     let _ = write!(words, "\n  the full image, compressed for the same decoder: {about}{} bytes", full.len);
+    if gain && created.header.is_frame() {
+        let less = 100.0 * (full.len - patch) as f64 / full.len.max(1) as f64;
+        let _ = write!(words, "\n  the images have little in common: {less:.1} % less than the full image, compressed");
+    }
     if full.instead.is_some() {
         let _ =
             write!(words, "\n  no gain: the delta has {patch} bytes; wrote the full image instead, compressed (zstd)");
@@ -266,6 +270,9 @@ fn outcome(created: &Created, full: &Full, target: &[u8], words: &mut String, fa
 
 /// An instruction set and its predicted fields, for people.
 fn prediction(arch: &str, fields: u8) -> String {
+    if fields & field::FRAME != 0 {
+        return "nothing: one zstd frame over both images".into();
+    }
     let mut words: Vec<&str> = if arch == "none" { Vec::new() } else { vec![arch] };
     words.extend(field_names(fields));
     if words.is_empty() { "nothing".into() } else { words.join(", ") }
@@ -278,6 +285,7 @@ fn field_names(fields: u8) -> Vec<&'static str> {
         (field::POINTER32, "pointers of 32 bits"),
         (field::POINTER64, "pointers of 64 bits"),
         (field::RELATIVE32, "distances of 32 bits"),
+        (field::FRAME, "one zstd frame over both images"),
     ];
     all.into_iter().filter(|(bit, _)| fields & bit != 0).map(|(_, name)| name).collect()
 }

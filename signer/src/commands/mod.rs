@@ -128,10 +128,38 @@ enum Command {
     Completions(completions::Options),
 }
 
+/// [`Cli`] with `delta` alone.
+#[derive(Debug, Parser)]
+#[command(name = "sealift")]
+struct DeltaCli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: DeltaOnly,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeltaOnly {
+    #[command(subcommand)]
+    Delta(delta::Command),
+}
+
+/// Reads the command line. Every command's options as clap describes them take half a millisecond to put together, which is as much
+/// as a small delta takes to apply: for `sealift delta`, those of `delta` are tried first. Whatever they are no answer to (`--help`,
+/// a mistake) is left to the whole.
+fn command_line() -> Cli {
+    if std::env::args_os().nth(1).is_some_and(|first| first == "delta")
+        && let Ok(DeltaCli { global, command: DeltaOnly::Delta(command) }) = DeltaCli::try_parse()
+    {
+        return Cli { global, command: Command::Delta(command) };
+    }
+    Cli::parse()
+}
+
 /// Runs the command line and returns the exit code.
 pub fn main() -> ExitCode {
     forbid_core_files();
-    let cli = Cli::parse();
+    let cli = command_line();
     let json = cli.global.json;
     if let Some(descriptor) = cli.global.passphrase_fd {
         secret::read_from(descriptor);

@@ -91,9 +91,7 @@ struct Memory {
 impl Memory {
     /// For a delta with this header. What it asks for beyond every class, it does not get, and the decoder refuses it.
     fn of_delta(header: &Header) -> Self {
-        let windows = header.window_logs.map(|log| 1usize << (log & 31));
-        let asked = windows.iter().sum::<usize>() + windows.iter().max().copied().unwrap_or(0);
-        Self::new(asked, header.shifts)
+        Self::new(header.memory().unwrap_or(0) as usize, header.shifts)
     }
 
     /// For any payload.

@@ -10,9 +10,12 @@ use super::{
     Costs, CreateError, apply,
     compress::{self, blocks},
     detect::candidates,
+    full::compressed_image,
     hint::Hints,
+    index::Index,
     kinds,
-    matcher::{Index, Op, parse},
+    matcher::{Op, Rules, parse},
+    over,
     pointers::{has_distances, with_pointers},
     predicted::{Prediction, View},
     serial, shifts,
@@ -22,6 +25,9 @@ use super::{
 const LONGEST: usize = 1 << 29;
 /// Images that have up to this many bytes together are matched with two predictions at a time.
 const PARALLEL: usize = 8 << 20;
+/// Images that have more bytes than this together are not tried as one frame: the reference compressor would take some 20 bytes of memory
+/// for each byte of them, and minutes.
+const UNLIKE: usize = 16 << 20;
 
 /// Which predictions are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +101,8 @@ pub struct Created {
     pub tried: Vec<Tried>,
     /// Length of the patch in each class, if asked for.
     pub class_sizes: Vec<(RamClass, usize)>,
+    /// Length of the target compressed by itself for the same decoder, at a quick look: more than what a release would carry.
+    pub full_at_most: usize,
 }
 
 /// A patch, and what it was made of.
@@ -138,6 +146,7 @@ struct Job<'a> {
     costs: Costs,
     digests: ([u8; 32], [u8; 32]),
     watch: &'a dyn Watch,
+    full_at_most: usize,
 }
 
 /// Is told how a delta gets on, in bytes of image that are matched. Several threads may tell.
@@ -157,7 +166,9 @@ impl Watch for () {
 /// Makes a delta from `base` to `target`.
 ///
 /// Memory besides the two images: 4 bytes a byte of base and 2 a byte of image for matching, and one or two for the result. Images
-/// that have 8 MiB or less together are matched on two threads, with twice that.
+/// that have 8 MiB or less together are matched on two threads, with twice that. A target of more than 1 MiB is parsed in two
+/// halves against one index, on two threads where one attempt is made at a time; that takes 256 KiB more. The result does not depend
+/// on the number of processors.
 ///
 /// # Errors
 /// [`CreateError`]; a patch that does not decode to the target is never returned.
@@ -179,7 +190,8 @@ pub fn create_watched(
         return Err(CreateError::TooLong { base: base.len(), target: target.len() });
     }
     let digests = (Sha256::digest(base).into(), Sha256::digest(target).into());
-    let job = Job { base, target, options, costs: Costs::default(), digests, watch };
+    let full_at_most = compressed_image(target, options.ram, 1)?.len().min(target.len());
+    let job = Job { base, target, options, costs: Costs::default(), digests, watch, full_at_most };
     let mut best = match options.predict {
         Predict::Off => job.plain()?,
         Predict::Likeliest => match candidates(base, target, &options.hints).into_iter().next() {
@@ -188,14 +200,14 @@ pub fn create_watched(
         },
         Predict::All => job.all()?,
     };
-    verify(base, target, &best.created)?;
-    if options.class_sizes {
-        for ram in RamClass::ALL {
-            let len = if ram == options.ram { best.created.patch.len() } else { job.in_class(ram, &best)? };
-            best.created.class_sizes.push((ram, len));
-        }
+    let over = job.over(options.ram, best.created.patch.len())?;
+    let class_sizes = if options.class_sizes { job.class_sizes(&best, over.as_ref())? } else { Vec::new() };
+    if let Some(over) = over {
+        let tried = [std::mem::take(&mut best.created.tried), over.tried].concat();
+        best.created = Created { tried, ..over };
     }
-    Ok(best.created)
+    verify(base, target, &best.created)?;
+    Ok(Created { class_sizes, ..best.created })
 }
 
 impl Job<'_> {
@@ -206,7 +218,7 @@ impl Job<'_> {
             Some(place) => self.predicted(predictions[place].clone(), true),
         };
         let count = predictions.len() + 1;
-        if self.base.len() + self.target.len() > PARALLEL {
+        if self.alone() {
             return smallest((0..count).map(attempt));
         }
         // The likeliest prediction takes longest and goes first; results keep the order of attempts.
@@ -227,11 +239,71 @@ impl Job<'_> {
         smallest(attempts.into_iter().map(|(_, attempt)| attempt))
     }
 
+    /// The body of one frame, where it is smaller than `len` by more than it costs a device. It is not made for images that have most
+    /// of their bytes in common.
+    fn over(&self, ram: RamClass, len: usize) -> Result<Option<Created>, CreateError> {
+        let options = self.options;
+        if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < self.full_at_most {
+            return Ok(None);
+        }
+        let header = self.header(ram, &Prediction::none());
+        let over = over::over(self.base, self.target, ram, options.resume_interval, options.level, &header)?;
+        let over::Over { patch, header, sections } = over;
+        // A few bytes less are no reason to ask for a slot that can be read back, and for larger sections.
+        let smaller = patch.len() < len - len / 256;
+        let tried = vec![Tried { arch: header.arch, fields: header.fields, load_address: 0, len: patch.len() }];
+        let created = Created {
+            patch,
+            header,
+            operations: 0,
+            sections,
+            tried,
+            class_sizes: Vec::new(),
+            full_at_most: self.full_at_most,
+        };
+        Ok(smaller.then_some(created))
+    }
+
+    /// Length of an attempt's patch, or of a body of one frame where that is smaller, in each class. `over` is the own class's.
+    fn class_sizes(&self, attempt: &Attempt, over: Option<&Created>) -> Result<Vec<(RamClass, usize)>, CreateError> {
+        let size = |ram| {
+            if ram == self.options.ram {
+                return Ok(over.map_or(attempt.created.patch.len(), |over| over.patch.len()));
+            }
+            let len = self.in_class(ram, attempt)?;
+            Ok(self.over(ram, len)?.map_or(len, |over| over.patch.len()))
+        };
+        RamClass::ALL.into_iter().map(|ram| Ok((ram, size(ram)?))).collect()
+    }
+
+    /// A header of these images, without what only a body has.
+    fn header(&self, ram: RamClass, prediction: &Prediction) -> Header {
+        Header {
+            ram,
+            arch: prediction.arch,
+            fields: prediction.fields,
+            base_len: self.base.len() as u32,
+            target_len: self.target.len() as u32,
+            base_sha256: self.digests.0,
+            target_sha256: self.digests.1,
+            window_logs: window_logs(ram),
+            shifts: prediction.map.keys.len() as u16,
+            block: 0,
+            regions: prediction.map.regions.len() as u8,
+            body: 0,
+        }
+    }
+
     /// Length of an attempt's patch in another class.
     fn in_class(&self, ram: RamClass, attempt: &Attempt) -> Result<usize, CreateError> {
         let options = CreateOptions { ram, ..self.options.clone() };
         let job = Job { options: &options, costs: self.costs.clone(), ..*self };
         Ok(job.with_table(attempt.prediction.clone(), attempt.ops.clone())?.created.patch.len())
+    }
+
+    /// Whether one attempt is made at a time.
+    fn alone(&self) -> bool {
+        self.options.predict != Predict::All || self.base.len() + self.target.len() > PARALLEL
     }
 
     fn read_back(&self) -> u8 {
@@ -240,7 +312,9 @@ impl Job<'_> {
 
     fn parse(&self, base: &[u8], target: &[u8]) -> Vec<Op> {
         self.watch.expect(target.len() as u64);
-        parse(&Index::new(base), target, &self.costs, self.options.read_back, READ_BACK_MARGIN, self.watch)
+        let Self { options, costs, .. } = self;
+        let rules = Rules { costs, read_back: options.read_back, margin: READ_BACK_MARGIN, beside: self.alone() };
+        parse(&Index::new(base), target, rules, self.watch)
     }
 
     /// A patch without prediction.
@@ -300,7 +374,6 @@ impl Job<'_> {
     /// Puts a patch together.
     fn assemble(&self, ops: Vec<Op>, mut prediction: Prediction) -> Result<Attempt, CreateError> {
         let (base, target, options) = (self.base, self.target, self.options);
-        let logs = window_logs(options.ram);
         // A slot that can't be read back takes a delta that has no use for it.
         if !ops.iter().any(|op| op.copy > 0 && op.source as usize >= base.len()) {
             prediction.fields &= !field::READ_BACK;
@@ -308,19 +381,8 @@ impl Job<'_> {
         let mut difference = prediction.predict(&ops, base, target);
         subtract(&ops, &mut difference, target);
         debug_assert!(prediction.map.regions.len() <= MAX_REGIONS);
-        let mut header = Header {
-            ram: options.ram,
-            arch: prediction.arch,
-            fields: prediction.fields,
-            base_len: base.len() as u32,
-            target_len: target.len() as u32,
-            base_sha256: self.digests.0,
-            target_sha256: self.digests.1,
-            window_logs: logs,
-            shifts: prediction.map.keys.len() as u16,
-            regions: prediction.map.regions.len() as u8,
-            body: 0,
-        };
+        let mut header = self.header(options.ram, &prediction);
+        let logs = header.window_logs;
         let mut patch = vec![0; HEADER_LEN];
         for block in blocks(&prediction.map.to_bytes(), logs[stream::LITERAL], options.level)? {
             patch.extend_from_slice(block.bytes());
@@ -353,8 +415,15 @@ impl Job<'_> {
             load_address: prediction.load_address(),
             len: patch.len(),
         };
-        let created =
-            Created { patch, header, operations: ops.len(), sections, tried: vec![tried], class_sizes: Vec::new() };
+        let created = Created {
+            patch,
+            header,
+            operations: ops.len(),
+            sections,
+            tried: vec![tried],
+            class_sizes: Vec::new(),
+            full_at_most: self.full_at_most,
+        };
         Ok(Attempt { created, ops, prediction })
     }
 }

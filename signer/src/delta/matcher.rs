@@ -7,9 +7,10 @@
 //!
 //! Memory: 4 bytes a byte of base for the suffix array and half a byte for its milestones, 256 KiB of index, and some 12 bytes an operation considered.
 
-use libsais::SuffixArrayConstruction;
-
-use super::{Costs, Watch};
+use super::{
+    Costs, Watch,
+    index::{Index, Place, TOGETHER, common},
+};
 
 /// One step of the result: `literals` new bytes, then `copy` bytes from `source` (an offset into base and target end to end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,116 +32,6 @@ const TOLD: usize = 64 * 1024;
 const SELF_BITS: u32 = 16;
 /// Bytes that index hashes.
 const SELF_BYTES: usize = 6;
-
-/// An index of the base, for any number of parses.
-pub(super) struct Index<'a> {
-    base: &'a [u8],
-    suffixes: Vec<i32>,
-    /// Where suffixes that start with each pair of bytes begin.
-    buckets: Vec<u32>,
-    /// First bytes of every so many suffixes, side by side: a search among them finds most of its way in the processor's cache,
-    /// where each step through the suffixes themselves would wait for memory twice.
-    milestones: Vec<u64>,
-}
-
-/// Suffixes from one milestone to the next.
-const MILESTONE: usize = 16;
-
-/// The first eight bytes, so that they compare as text does; zeros follow the end.
-fn start_of(text: &[u8]) -> u64 {
-    let mut start = [0; 8];
-    let count = text.len().min(8);
-    start[..count].copy_from_slice(&text[..count]);
-    u64::from_be_bytes(start)
-}
-
-impl<'a> Index<'a> {
-    pub(super) fn new(base: &'a [u8]) -> Self {
-        let suffixes = if base.is_empty() {
-            Vec::new()
-        } else {
-            let construction = SuffixArrayConstruction::for_text(base).in_owned_buffer32();
-            construction.single_threaded().run().map(|array| array.into_vec()).unwrap_or_default()
-        };
-        let mut buckets = vec![0u32; 65_537];
-        for pair in base.windows(2) {
-            buckets[usize::from(u16::from_be_bytes([pair[0], pair[1]])) + 1] += 1;
-        }
-        // The last byte is a suffix of its own and comes first among those with its first byte.
-        if let Some(&last) = base.last() {
-            buckets[usize::from(last) << 8] += 1;
-        }
-        for at in 1..buckets.len() {
-            buckets[at] += buckets[at - 1];
-        }
-        let milestones = suffixes.iter().step_by(MILESTONE).map(|&at| start_of(&base[at as usize..])).collect();
-        Self { base, suffixes, buckets, milestones }
-    }
-
-    /// Narrows `low` (a suffix before the text's place, or the first one) and `high` by milestones alone.
-    fn narrowed(&self, text: &[u8], low: usize, high: usize) -> (usize, usize) {
-        let (first, last) = (low.div_ceil(MILESTONE), high.div_ceil(MILESTONE));
-        if text.len() < 8 || last <= first {
-            return (low, high);
-        }
-        let start = start_of(text);
-        let milestones = &self.milestones[first..last];
-        let before = milestones.partition_point(|&milestone| milestone < start);
-        let same = milestones[before..].partition_point(|&milestone| milestone == start);
-        let low = before.checked_sub(1).map_or(low, |before| (first + before) * MILESTONE);
-        let behind = first + before + same;
-        (low, if behind < last { behind * MILESTONE } else { high })
-    }
-
-    /// Longest match of `text` in the base: (offset, length). Among equals the one nearest to `near` of some neighbours.
-    fn longest(&self, text: &[u8], near: usize, (before, behind): (usize, usize)) -> (usize, usize) {
-        let &[first, second, ..] = text else { return (0, 0) };
-        let bucket = usize::from(u16::from_be_bytes([first, second]));
-        let (mut low, mut high) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
-        // A one-byte suffix (the base's last byte) may be counted at the bucket's start.
-        if low >= high {
-            return (0, 0);
-        }
-        let (floor, ceiling) = (low, high);
-        (low, high) = self.narrowed(text, low, high);
-        let (mut low_len, mut high_len) = (0usize, 0usize);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            let suffix = &self.base[self.suffixes[middle] as usize..];
-            let known = low_len.min(high_len).min(suffix.len());
-            let len = known + common(&suffix[known..], &text[known..]);
-            if suffix.get(len) < text.get(len) {
-                (low, low_len) = (middle, len);
-            } else {
-                (high, high_len) = (middle, len);
-            }
-        }
-        let mut best = (0usize, 0usize);
-        let from = low.saturating_sub(before).max(floor);
-        for at in from..(low + behind).min(ceiling) {
-            let offset = self.suffixes[at] as usize;
-            let len = common(&self.base[offset..], text);
-            if len > best.1 || len == best.1 && offset.abs_diff(near) < best.0.abs_diff(near) {
-                best = (offset, len);
-            }
-        }
-        best
-    }
-}
-
-/// Length of the common start of two slices.
-pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
-    let mut len = 0;
-    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        let x = u64::from_le_bytes(x.try_into().unwrap_or_default());
-        let y = u64::from_le_bytes(y.try_into().unwrap_or_default());
-        if x != y {
-            return len + ((x ^ y).trailing_zeros() / 8) as usize;
-        }
-        len += 8;
-    }
-    len + a[len.min(a.len())..].iter().zip(&b[len.min(b.len())..]).take_while(|(x, y)| x == y).count()
-}
 
 /// The diagonal that stands for literals.
 const LITERAL: i64 = i64::MIN;
@@ -172,7 +63,9 @@ struct Lane {
 /// A parse in progress.
 struct Parse<'a, 'b> {
     index: &'a Index<'b>,
+    /// The target up to the end of what is parsed, and where that starts.
     target: &'a [u8],
+    from: usize,
     costs: &'a Costs,
     read_back: bool,
     nodes: Vec<Node>,
@@ -180,6 +73,7 @@ struct Parse<'a, 'b> {
     hashes: Vec<u32>,
     hashed: usize,
     found: Found,
+    places: Places,
     pace: Pace,
 }
 
@@ -195,6 +89,15 @@ struct Pace {
     held: usize,
 }
 
+/// Where the texts at `count` positions from `from` on are in the index, and the position behind the one that was asked for last.
+#[derive(Default)]
+struct Places {
+    from: usize,
+    count: usize,
+    next: usize,
+    found: [Place; TOGETHER],
+}
+
 /// The match that was looked up last: it holds for the positions behind as well, a byte shorter each, so that these need no look-up
 /// of their own until a good part of it has gone by.
 struct Found {
@@ -203,43 +106,89 @@ struct Found {
     again: usize,
 }
 
-/// Parses `target` (as long as the image, possibly normalised) against the index's base. `read_back` allows copies from the target
-/// itself that end `margin` bytes before the place they go to.
-pub(super) fn parse(
-    index: &Index<'_>,
-    target: &[u8],
-    costs: &Costs,
-    read_back: bool,
-    margin: u32,
-    watch: &dyn Watch,
-) -> Vec<Op> {
-    let pace = if target.len() <= SMALL {
-        Pace { confident: 32, ahead: false, neighbours: (3, 5), held: 32 }
-    } else {
-        Pace { confident: 16, ahead: true, neighbours: (1, 2), held: 8 }
-    };
-    let hashes = if read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() };
-    let mut parse = Parse {
-        index,
-        target,
-        costs,
-        read_back,
-        nodes: Vec::new(),
-        lanes: Vec::new(),
-        hashes,
-        hashed: 0,
-        found: Found { diagonal: 0, end: 0, again: 0 },
-        pace,
-    };
-    parse.run(margin, watch)
+/// How `target` is parsed.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub(super) costs: &'a Costs,
+    /// Whether copies may come from the target itself; they then end `margin` bytes before the place they go to.
+    pub(super) read_back: bool,
+    pub(super) margin: u32,
+    /// Whether a second thread may help.
+    pub(super) beside: bool,
+}
+
+/// Parses `target` (as long as the image, possibly normalised) against the index's base. A large one is parsed in two halves that
+/// know nothing of each other, so that two threads can; the result does not depend on whether they did.
+pub(super) fn parse(index: &Index<'_>, target: &[u8], rules: Rules<'_>, watch: &dyn Watch) -> Vec<Op> {
+    let part = |from: usize, to: usize| Parse::new(index, target, rules, from, to).run(rules.margin, watch);
+    if target.len() <= SMALL {
+        return part(0, target.len());
+    }
+    let half = target.len() / 2;
+    if !rules.beside {
+        return joined(part(0, half), part(half, target.len()), index.base.len());
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| part(0, half));
+        let second = part(half, target.len());
+        match first.join() {
+            Ok(first) => joined(first, second, index.base.len()),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// The operations of two parts that follow one another: what goes on across the seam is one.
+fn joined(mut first: Vec<Op>, mut second: Vec<Op>, base_len: usize) -> Vec<Op> {
+    if let (Some(last), Some(next)) = (first.last_mut(), second.first_mut()) {
+        if last.copy == 0 {
+            next.literals += last.literals;
+            first.pop();
+        } else if next.literals == 0
+            && last.source.checked_add(last.copy) == Some(next.source)
+            && (next.source as usize) < base_len
+        {
+            next.literals = last.literals;
+            (next.source, next.copy) = (last.source, last.copy + next.copy);
+            first.pop();
+        }
+    }
+    first.append(&mut second);
+    first
+}
+
+impl<'a, 'b> Parse<'a, 'b> {
+    /// For the bytes from `from` to `to`.
+    fn new(index: &'a Index<'b>, target: &'a [u8], rules: Rules<'a>, from: usize, to: usize) -> Self {
+        let pace = if target.len() <= SMALL {
+            Pace { confident: 32, ahead: false, neighbours: (3, 5), held: 32 }
+        } else {
+            Pace { confident: 16, ahead: true, neighbours: (1, 2), held: 8 }
+        };
+        Self {
+            index,
+            target: &target[..to],
+            from,
+            costs: rules.costs,
+            read_back: rules.read_back,
+            nodes: Vec::new(),
+            lanes: Vec::new(),
+            hashes: if rules.read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() },
+            // Of what was hashed longer ago, hardly anything would be left.
+            hashed: from.saturating_sub(16 << SELF_BITS),
+            found: Found { diagonal: 0, end: 0, again: 0 },
+            places: Places::default(),
+            pace,
+        }
+    }
 }
 
 impl Parse<'_, '_> {
     fn run(&mut self, margin: u32, watch: &dyn Watch) -> Vec<Op> {
-        self.lanes.push(Lane { diagonal: LITERAL, cost: 0, start: 0, parent: NONE, node: NONE, end: NONE, streak: 0 });
-        // At the very start the base's own start is the best guess.
-        let mut at = 0;
-        let mut told = 0;
+        let start = self.from as u32;
+        self.lanes.push(Lane { diagonal: LITERAL, cost: 0, start, parent: NONE, node: NONE, end: NONE, streak: 0 });
+        let mut at = self.from;
+        let mut told = at;
         while at < self.target.len() {
             if at >= told + TOLD {
                 watch.matched((at - told) as u64);
@@ -362,7 +311,8 @@ impl Parse<'_, '_> {
         // No use looking for what the lane itself already is.
         let near = (at as i64 + recent.iter().copied().find(|&d| d != LITERAL).unwrap_or(0)).max(0) as usize;
         if at >= self.found.again {
-            let (offset, len) = self.index.longest(text, near, self.pace.neighbours);
+            let place = self.place(at);
+            let (offset, len) = self.index.longest(text, place, near, self.pace.neighbours);
             let skip = if len >= self.pace.held { len / 4 } else { 1 };
             self.found = Found { diagonal: offset as i64 - at as i64, end: at + len, again: at + skip };
         }
@@ -373,6 +323,22 @@ impl Parse<'_, '_> {
         if self.read_back {
             self.own(best, at, margin, &recent);
         }
+    }
+
+    /// Where the text at `at` is in the index. Where two were asked for one after the other, more will be.
+    fn place(&mut self, at: usize) -> Place {
+        let Places { from, count, next, found } = &mut self.places;
+        let follows = at == *next;
+        *next = at + 1;
+        if !(*from..*from + *count).contains(&at) {
+            (*from, *count) = (at, if follows { TOGETHER } else { 2 });
+            if follows {
+                *found = self.index.places(self.target, at);
+            } else {
+                found[..2].copy_from_slice(&self.index.places::<2>(self.target, at));
+            }
+        }
+        found[at - *from]
     }
 
     /// Copies from the target itself.
@@ -505,4 +471,37 @@ fn hash(bytes: &[u8]) -> usize {
     let mut word = [0; 8];
     word[..SELF_BYTES].copy_from_slice(&bytes[..SELF_BYTES]);
     (u64::from_le_bytes(word).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SELF_BITS)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_target_is_parsed_alike_on_one_thread_and_on_two_and_its_seam_cuts_no_copy() {
+        let mut state = 0x9e37_79b9u32;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as u8
+        };
+        let base: Vec<u8> = (0..SMALL + 4096).map(|_| random()).collect();
+        let mut target = base.clone();
+        target.splice(70_000..70_010, (0..300).map(|_| random()));
+        let costs = Costs::default();
+        let rules = Rules { costs: &costs, read_back: true, margin: 4096, beside: true };
+        let index = Index::new(&base);
+        let ops = parse(&index, &target, rules, &());
+        assert_eq!(ops, parse(&index, &target, Rules { beside: false, ..rules }, &()));
+        assert_eq!(ops.iter().map(|op| (op.literals + op.copy) as usize).sum::<usize>(), target.len());
+        let seam = target.len() as u32 / 2;
+        let mut at = 0;
+        for op in &ops {
+            at += op.literals;
+            assert_ne!(at, seam, "a copy starts where the halves meet: {ops:?}");
+            at += op.copy;
+        }
+        assert!(ops.len() <= 3, "{ops:?}");
+    }
 }

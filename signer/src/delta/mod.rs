@@ -25,11 +25,14 @@ mod create;
 mod detect;
 mod full;
 mod hint;
+mod index;
 mod kinds;
 mod matcher;
+mod over;
 mod pipeline;
 mod pointers;
 mod predicted;
+mod restart;
 mod serial;
 mod shifts;
 

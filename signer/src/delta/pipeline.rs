@@ -15,7 +15,7 @@ use super::apply::{self, ApplyError, Kind};
 /// Bytes that are handed over at a time.
 const CHUNK: usize = 64 * 1024;
 /// Images with less than this together are not worth a thread.
-const SMALL: usize = 256 * 1024;
+const SMALL: usize = 1 << 20;
 
 /// Why an image did not reach its file.
 #[derive(Debug)]

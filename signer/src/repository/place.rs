@@ -1,4 +1,4 @@
-//! Putting files in place: a temporary name, fsync, rename, fsync of the folder.
+//! Putting files in place: a temporary name, fsync, rename, and fsync of the folder for what could not be made again.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -12,12 +12,13 @@ pub(super) const TEMPORARY: &str = ".sealift-";
 
 /// Writes `bytes` to `path`, which afterwards holds all of them or what it held before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, |file| file.write_all(bytes).map_err(Error::io("write", path)))
+    replace(path, |file| file.write_all(bytes).map_err(Error::io("write", path)))?;
+    sync_folder(folder_of(path))
 }
 
-/// [`write_atomic`] for what is made while it is written: nothing is seen under the name unless `fill` succeeds.
+/// Puts in place what is made while it is written: nothing is seen under the name unless `fill` succeeds. The rename is not durable yet.
 fn replace<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
@@ -29,16 +30,23 @@ fn replace<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<
     let result = fill(file.as_file_mut())?;
     file.as_file().sync_all().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    sync_folder(folder)?;
     Ok(result)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes what a command was asked to put into a file of the user's choice, which must not exist yet unless `force` is given.
 pub fn write_output(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    fill_output(path, force, |file| file.write_all(bytes).map_err(Error::io("write", path)))
+    fill_output(path, force, |file| file.write_all(bytes).map_err(Error::io("write", path)))?;
+    sync_folder(folder_of(path))
 }
 
 /// [`write_output`] for what is made while it is written: nothing is seen under the name unless `fill` succeeds.
+///
+/// Its folder is not synced, as it is for what only a ceremony or a key could make again: after a loss of power the name may stand
+/// for what it stood for before, but never for half an image, and whoever has the inputs runs the command again.
 pub fn fill_output<T>(path: &Path, force: bool, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(Error::refused(format!("{} exists", path.display()), "choose another name, or add --force"));

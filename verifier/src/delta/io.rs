@@ -29,7 +29,8 @@ pub trait Output {
 
     /// Fills `bytes` from what was written before. The range ends at least
     /// [`READ_BACK_MARGIN`](sealift_manifests::delta_format::READ_BACK_MARGIN) bytes before the last write's end, so a page buffer of up to
-    /// that size needs no look.
+    /// that size needs no look; or it is asked for before the first write behind a resume point, when everything before that
+    /// point is durable.
     ///
     /// # Errors
     /// Whatever the store says; the decoder passes it on and stops for good.

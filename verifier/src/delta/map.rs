@@ -28,13 +28,24 @@ pub struct AddressMap<'a> {
     pub keys: &'a [u32],
     /// The shifts, as many as keys, modulo 2^32.
     pub shifts: &'a [u32],
-    /// No address below the first one, or more than the second one above it, lies in a region.
-    reach: (u32, u32),
+    extent: Extent,
 }
 
-impl<'a> AddressMap<'a> {
-    /// A map of these parts.
-    pub fn new(origin: u64, regions: &'a [Region], keys: &'a [u32], shifts: &'a [u32]) -> Self {
+/// Where regions lie, taken together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extent {
+    /// No address below the first one, or more than the second one above it, lies in a region.
+    reach: (u32, u32),
+    /// Every address in between lies in a region, as in an image without gaps; found out where there is flash to spare for it.
+    #[cfg(not(target_os = "none"))]
+    whole: bool,
+}
+
+impl Extent {
+    #[cfg(not(target_os = "none"))]
+    pub(super) const NONE: Self = Self { reach: (u32::MAX, 0), whole: false };
+
+    pub(super) fn of(regions: &[Region]) -> Self {
         let (mut low, mut end) = (u32::MAX, 0);
         for region in regions {
             low = low.min(region.address);
@@ -44,7 +55,34 @@ impl<'a> AddressMap<'a> {
                 low = 0;
             }
         }
-        Self { origin, regions, keys, shifts, reach: (low, end.saturating_sub(low)) }
+        Self {
+            reach: (low, end.saturating_sub(low)),
+            #[cfg(not(target_os = "none"))]
+            whole: regions.iter().all(|region| {
+                // Where one ends, another goes on; one that goes on at address 0 is left to the long look.
+                region.address.checked_add(region.len).is_some_and(|behind| {
+                    behind == end || regions.iter().any(|next| behind.wrapping_sub(next.address) < next.len)
+                })
+            }),
+        }
+    }
+}
+
+impl<'a> AddressMap<'a> {
+    /// A map of these parts.
+    pub fn new(origin: u64, regions: &'a [Region], keys: &'a [u32], shifts: &'a [u32]) -> Self {
+        Self::within(Extent::of(regions), origin, regions, keys, shifts)
+    }
+
+    /// [`Self::new`] for regions that lie within that.
+    pub(super) fn within(
+        extent: Extent,
+        origin: u64,
+        regions: &'a [Region],
+        keys: &'a [u32],
+        shifts: &'a [u32],
+    ) -> Self {
+        Self { origin, regions, keys, shifts, extent }
     }
 
     /// The same regions, in which nothing has moved.
@@ -56,13 +94,17 @@ impl<'a> AddressMap<'a> {
     /// The lowest address of a region, and how far above it the last one ends.
     #[cfg(not(target_os = "none"))]
     pub(super) fn reach(&self) -> (u32, u32) {
-        self.reach
+        self.extent.reach
     }
 
     /// Whether `address` lies in a region. Most words of an image are far from all of them.
     #[inline]
     pub fn contains(&self, address: u32) -> bool {
-        address.wrapping_sub(self.reach.0) <= self.reach.1
+        #[cfg(not(target_os = "none"))]
+        if self.extent.whole {
+            return address.wrapping_sub(self.extent.reach.0) < self.extent.reach.1;
+        }
+        address.wrapping_sub(self.extent.reach.0) <= self.extent.reach.1
             && self.regions.iter().any(|region| address.wrapping_sub(region.address) < region.len)
     }
 

@@ -52,7 +52,7 @@ pub use io::{BaseReader, NoBase, OutOfBounds, Output};
 pub use map::{AddressMap, Region};
 pub use resume::ResumePoint;
 pub use sealift_manifests::delta_format::{Codec, Header, RamClass};
-pub use walk::{Block, walk_frame};
+pub use walk::{Block, walk_frame, walk_frame_over};
 
 /// What the signed metadata says of a payload; the decoder holds the bytes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

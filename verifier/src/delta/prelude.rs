@@ -8,7 +8,7 @@ use sealift_manifests::delta_format::{Header, MAX_REGIONS};
 
 use super::{
     error::DeltaError,
-    map::{AddressMap, Region},
+    map::{AddressMap, Extent, Region},
 };
 
 /// Regions and origin; the shift table's memory is the decoder's.
@@ -17,6 +17,10 @@ pub(super) struct Mapping {
     regions: [Region; MAX_REGIONS],
     count: u8,
     shifts: u16,
+    /// Of the regions so far. Operations ask for the map again and again, and small ones do little else; without an operating
+    /// system flash is dearer.
+    #[cfg(not(target_os = "none"))]
+    extent: Extent,
 }
 
 impl Mapping {
@@ -25,6 +29,8 @@ impl Mapping {
         regions: [Region { address: 0, len: 0, base: None, code: false, target_bias: 0 }; MAX_REGIONS],
         count: 0,
         shifts: 0,
+        #[cfg(not(target_os = "none"))]
+        extent: Extent::NONE,
     };
 
     pub(super) fn regions(&self) -> &[Region] {
@@ -34,7 +40,11 @@ impl Mapping {
     pub(super) fn map<'a>(&'a self, keys: &'a [u32], shifts: &'a [u32]) -> AddressMap<'a> {
         let count = usize::from(self.shifts);
         let (keys, shifts) = (keys.get(..count).unwrap_or(&[]), shifts.get(..count).unwrap_or(&[]));
-        AddressMap::new(self.origin, self.regions(), keys, shifts)
+        #[cfg(not(target_os = "none"))]
+        let extent = self.extent;
+        #[cfg(target_os = "none")]
+        let extent = Extent::of(self.regions());
+        AddressMap::within(extent, self.origin, self.regions(), keys, shifts)
     }
 }
 
@@ -91,6 +101,10 @@ impl PreludeReader {
                 _ => {
                     region.target_bias = value;
                     mapping.count += 1;
+                    #[cfg(not(target_os = "none"))]
+                    {
+                        mapping.extent = Extent::of(mapping.regions());
+                    }
                 }
             }
             return Ok(());

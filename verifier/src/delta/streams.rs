@@ -8,7 +8,7 @@ use sealift_manifests::delta_format::STREAMS;
 use super::{
     decoder::Pause,
     error::DeltaError,
-    zstd::{BlockHeader, Entropy, Memory, Ring},
+    zstd::{BlockHeader, Entropy, Images, Memory, Ring},
 };
 
 /// One stream's place in the shared window memory, and its positions.
@@ -85,27 +85,43 @@ impl Streams {
         self.streams.get(stream).is_none_or(|stream| stream.ended)
     }
 
-    /// Whether every byte of every stream was used.
+    /// Whether every byte of every stream was used, where nobody takes them at once.
     pub(super) fn drained(&self) -> bool {
         self.streams.iter().all(|stream| stream.written == stream.read)
     }
 
-    /// Decodes a block of `stream`.
+    /// Decodes a block of `stream`, which yields at most `most` bytes; `images`, if there are any, take all of them.
     pub(super) fn block(
         &mut self,
         stream: usize,
         header: BlockHeader,
         content: &[u8],
         windows: &mut [u8],
-        most: u32,
+        most: Option<u32>,
+        images: Option<&mut (dyn Images + '_)>,
     ) -> Result<(), DeltaError> {
         let memory = self.memories.get_mut(stream).ok_or(DeltaError::Zstd)?;
         let stream = self.streams.get_mut(stream).ok_or(DeltaError::Zstd)?;
         let window = windows.get_mut(stream.start as usize..).and_then(|tail| tail.get_mut(..stream.window as usize));
-        let mut ring = Ring::new(window.ok_or(DeltaError::TooLarge)?, &mut stream.written);
-        self.entropy.block(header, content, memory, &mut ring, most.min(stream.window))?;
+        let mut ring = Ring::new(window.ok_or(DeltaError::TooLarge)?, &mut stream.written, images);
+        // What nobody takes has to fit.
+        self.entropy.block(header, content, memory, &mut ring, most.unwrap_or(stream.window))?;
         stream.ended = header.last;
         Ok(())
+    }
+
+    /// A section of a body's one frame begins at `written` of the target, with these recent offsets. Returns the part of its window
+    /// that the bytes before it belong in: none where it goes on from a section before.
+    pub(super) fn begin_frame<'w>(&mut self, written: u32, recent: [u32; 3], window: &'w mut [u8]) -> &'w mut [u8] {
+        let ([stream, ..], [memory, ..]) = (&mut self.streams, &mut self.memories);
+        memory.clear();
+        *memory.recent() = recent;
+        stream.ended = false;
+        if stream.written > 0 {
+            return &mut [];
+        }
+        stream.written = written.min(stream.window);
+        window.get_mut(..stream.written as usize).unwrap_or(&mut [])
     }
 
     /// The next bytes of `stream` that lie in one piece; none: a block is due.

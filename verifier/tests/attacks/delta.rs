@@ -104,6 +104,15 @@ fn delta(fields: u8, yields: u32, blocks: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+/// A delta whose body is one frame over base and target, with this section.
+fn one_frame(section: &[u8]) -> Vec<u8> {
+    let mut bytes = delta(0xc0, 0, &[]);
+    bytes.truncate(HEADER_LEN);
+    bytes[80..87].copy_from_slice(&[12, 0, 0, 0, 0, 0, 0]);
+    bytes[87] = 4;
+    [&bytes[..], section].concat()
+}
+
 /// One operation: literals, then a copy along the diagonal that stands as four bytes in stream 3.
 fn operation(literals: &[u8], copied: u64, diagonal: u32) -> [Vec<u8>; 6] {
     // A diagonal's number n from 4 on is zigzag n - 4 from the newest, which is 0 at first.
@@ -182,8 +191,15 @@ fn attack_44_a_decompression_bomb_ends_at_the_signed_length() {
         bomb.push(0);
     }
     let (image, end) = run(&mut decoder(), Codec::Zstd, &bomb);
-    assert_eq!(end, Err(DeltaError::OutputBounds));
-    assert!(image.len() <= TARGET_LEN as usize);
+    assert_eq!(end, Err(DeltaError::Zstd));
+    assert_eq!(image, [], "a block that yields more than is left of the image leaves nothing");
+    // The same of a body that is one frame, whose blocks may be larger than the decoder's whole memory.
+    for yields in [TARGET_LEN, u32::MAX] {
+        let section = [&yields.to_le_bytes()[..], &[0; 12], &bomb[6..]].concat();
+        let (image, end) = run(&mut decoder(), Codec::Delta, &one_frame(&section));
+        assert!(matches!(end, Err(DeltaError::Zstd | DeltaError::OutputBounds)), "{yields}: {end:?}");
+        assert_eq!(image, [], "{yields}");
+    }
     // A block larger than its window, and a window larger than the device's memory.
     for (window, size) in [(0x00, 1025), (0x50, 1)] {
         let bomb = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, window][..], &block_header(true, 1, size), &[0]].concat();
@@ -217,7 +233,29 @@ fn attack_45_a_match_from_before_the_beginning_of_a_frame_is_refused_and_shows_n
     let two = [&secret[..], &head, &match_from_61_bytes_back()].concat();
     let (image, end) = run(&mut decoder, Codec::Zstd, &two);
     assert_eq!(end, Err(DeltaError::Zstd));
-    assert!(image.len() <= 68);
+    assert!(image[68..].is_empty() || image[68..] == *b"x", "more than its own literal was shown");
+}
+
+/// Nor may a body that is one frame, whose matches reach into the base, reach beyond it or behind what is written.
+#[test]
+fn attack_45_a_frame_over_base_and_target_reaches_no_further_than_they_do() {
+    let reach = |base_len: u32| {
+        let section = [&4u32.to_le_bytes()[..], &[0; 12], &match_from_61_bytes_back()].concat();
+        let mut bytes = one_frame(&section);
+        bytes[8..12].copy_from_slice(&base_len.to_le_bytes());
+        let mut decoder = decoder();
+        let payload = Payload { base_len, ..payload(Codec::Delta, &bytes) };
+        decoder.start(&payload, None).expect("a payload to start with");
+        let (base, mut slot) = (vec![0x33; base_len as usize], Slot::default());
+        let end = decoder.push(&bytes, &mut &base[..], &mut slot);
+        (slot.0, end.map(|progress| progress.state))
+    };
+    // One literal, then from 61 bytes before its end: 60 bytes of base are enough, 59 are not.
+    let (image, end) = reach(60);
+    assert_eq!((image, end.is_ok()), (vec![b'x', 0x33, 0x33, 0x33], true));
+    let (image, end) = reach(59);
+    assert!(matches!(end, Err(Fault::Payload(DeltaError::Zstd))), "{end:?}");
+    assert_eq!(image, b"x");
 }
 
 /// The slot still holds the image before last: a copy from the target must not bring it back.

@@ -221,7 +221,7 @@ fn two_sections() -> (Vec<u8>, u32) {
 fn resumed(patch: &[u8], point: ResumePoint) -> Result<(Vec<u8>, State), DeltaError> {
     let mut decoder = Box::new(Decoder24K::new());
     Decodes::start(&mut *decoder, &promised(patch), Some(point))?;
-    let mut slot = Slot { bytes: BASE[..point.output() as usize].to_vec(), most: 20 };
+    let mut slot = Slot::resumed(&BASE[..point.output() as usize], 20);
     let progress = Decodes::push(&mut *decoder, patch, &mut Base(&BASE), &mut slot)?;
     let State::Seek(offset) = progress.state else { return Ok((slot.bytes, progress.state)) };
     let rest = &patch[offset as usize..];
@@ -235,7 +235,7 @@ fn a_place_to_go_on_from_is_refused_unless_it_is_of_this_payload_and_within_it()
     let payload = promised(&patch);
     let mut decoder = Box::new(Decoder24K::new());
     decoder.start(&payload, None).unwrap();
-    let mut slot = Slot { bytes: vec![], most: 20 };
+    let mut slot = Slot::new(20);
     Decodes::push(&mut *decoder, &patch[..middle as usize], &mut Base(&BASE), &mut slot).unwrap();
     let good = decoder.resume_point();
     assert_eq!((good.payload(), good.output()), (middle, 10));
@@ -275,7 +275,7 @@ fn a_place_to_go_on_from_is_refused_unless_it_is_of_this_payload_and_within_it()
         Payload { target_sha256: [1; 32], ..payload },
     ] {
         assert_eq!(decoder.start(&other, Some(good)), Err(DeltaError::Resume));
-        let mut slot = Slot { bytes: vec![], most: 20 };
+        let mut slot = Slot::new(20);
         let stopped = Decodes::push(&mut *decoder, &patch, &mut Base(&BASE), &mut slot);
         assert_eq!(stopped, Err(DeltaError::NotRunning), "it was not started");
     }

@@ -23,6 +23,19 @@ impl BaseReader for Base<'_> {
 pub(crate) struct Slot {
     pub(crate) bytes: Vec<u8>,
     pub(crate) most: usize,
+    /// Bytes before the resume point, which may be read until something is written.
+    durable: usize,
+}
+
+impl Slot {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { bytes: Vec::new(), most, durable: 0 }
+    }
+
+    /// One that holds these bytes after a reset.
+    pub(crate) fn resumed(bytes: &[u8], most: usize) -> Self {
+        Self { bytes: bytes.to_vec(), most, durable: bytes.len() }
+    }
 }
 
 impl Output for Slot {
@@ -38,7 +51,8 @@ impl Output for Slot {
 
     fn read_back(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
         let end = offset as usize + bytes.len();
-        if end + READ_BACK_MARGIN as usize > self.bytes.len() {
+        let nothing_written = self.bytes.len() == self.durable;
+        if end > self.bytes.len() || !nothing_written && end + READ_BACK_MARGIN as usize > self.bytes.len() {
             return Err("read back what may still be buffered");
         }
         bytes.copy_from_slice(&self.bytes[offset as usize..end]);
@@ -91,7 +105,7 @@ pub(crate) fn decode(
     patch: &[u8],
     piece: usize,
 ) -> (Vec<u8>, Result<State, DeltaError>) {
-    let mut slot = Slot { bytes: Vec::new(), most: payload.target_len as usize };
+    let mut slot = Slot::new(payload.target_len as usize);
     if let Err(error) = decoder.start(payload, None) {
         return (slot.bytes, Err(error));
     }

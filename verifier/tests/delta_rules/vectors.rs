@@ -25,7 +25,7 @@ macro_rules! vectors {
     };
 }
 
-const VECTORS: [Vector; 9] = vectors![
+const VECTORS: [Vector; 11] = vectors![
     "thumb_pairs_and_calls_that_moved",
     "risc_v_pairs_that_moved",
     "pointers_of_64_bits_that_moved",
@@ -35,6 +35,8 @@ const VECTORS: [Vector; 9] = vectors![
     "new_bytes_that_compress",
     "nothing_of_something",
     "something_of_nothing",
+    "words_in_another_order_as_one_frame",
+    "words_of_nothing_as_one_frame",
 ];
 
 impl Vector {
@@ -112,7 +114,7 @@ fn a_delta_goes_on_from_each_place_that_was_named_and_gives_the_same_image() {
         let payload = promised(vector.patch);
         let mut decoder = Box::new(Decoder64K::new());
         decoder.start(&payload, None).unwrap();
-        let mut slot = Slot { bytes: Vec::new(), most: payload.target_len as usize };
+        let mut slot = Slot::new(payload.target_len as usize);
         let mut known = Vec::new();
         for (at, byte) in vector.patch.iter().enumerate() {
             assert_eq!(decoder.next_offset() as usize, at, "{}", vector.name);
@@ -131,7 +133,7 @@ fn a_delta_goes_on_from_each_place_that_was_named_and_gives_the_same_image() {
         for point in known.into_iter().filter(|point| (point.output() as usize) < whole.len()) {
             let again: [&mut dyn Decodes; 2] = [&mut *decoder, &mut lent];
             for decoder in again {
-                let mut slot = Slot { bytes: whole[..point.output() as usize].to_vec(), most: whole.len() };
+                let mut slot = Slot::resumed(&whole[..point.output() as usize], whole.len());
                 decoder.start(&payload, Some(point)).unwrap();
                 let mut progress = decoder.push(vector.patch, &mut Base(vector.old), &mut slot).unwrap();
                 if let State::Seek(offset) = progress.state {
@@ -167,7 +169,7 @@ fn a_delta_that_is_cut_short_is_not_done_and_one_with_more_behind_it_is_refused(
         let (_, end) = decode(&mut *decoder, payload, vector.old, &long, usize::MAX);
         assert_eq!(end, Err(DeltaError::Trailing), "{}", vector.name);
         // It stays refused until it is started again.
-        let mut slot = Slot { bytes: vec![], most: 0 };
+        let mut slot = Slot::new(0);
         assert_eq!(Decodes::push(&mut *decoder, &[0], &mut Base(&[]), &mut slot), Err(DeltaError::NotRunning));
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Only our own tool
     #[arg(long)]
     ours_only: bool,
+    /// Each folder's `old` with the next folder's `new`: images that have nothing in common
+    #[arg(long)]
+    crossed: bool,
 }
 
 /// A pair's name and what every tool made of it, in the order of the tools.
@@ -51,7 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let tools = tools::all(options.ours_only, options.sealift.as_deref())?;
     let mut rows = Vec::new();
-    for (pair, old, new) in pairs(&corpus)? {
+    let pairs = pairs(&corpus)?;
+    for (pair, old, new) in if options.crossed { crossed(pairs) } else { pairs } {
         let image = project::read(&new)?.len() as u64;
         eprintln!("{pair} ({image} bytes)");
         let mut runs = Vec::new();
@@ -98,6 +102,12 @@ fn pairs(corpus: &std::path::Path) -> Result<Vec<(String, PathBuf, PathBuf)>> {
         return Err(Error::Content { path: corpus.into(), what: "no folder with the files `old` and `new`".into() });
     }
     Ok(found)
+}
+
+/// Each old image with the new one of the next pair.
+fn crossed(pairs: Vec<(String, PathBuf, PathBuf)>) -> Vec<(String, PathBuf, PathBuf)> {
+    let next: Vec<_> = pairs.iter().cycle().skip(1).take(pairs.len()).cloned().collect();
+    pairs.into_iter().zip(next).map(|((from, old, _), (to, _, new))| (format!("{from} to {to}"), old, new)).collect()
 }
 
 /// The smallest patch of the tools that are not ours.

@@ -39,7 +39,7 @@ impl Machine {
     }
 
     pub(super) fn read_prelude(&mut self, parts: &mut Parts<'_>) -> Result<Result<(), Pause>, DeltaError> {
-        let header = self.header.ok_or(DeltaError::NotRunning)?;
+        let body = self.header.as_ref().ok_or(DeltaError::NotRunning)?.body;
         while !self.prelude.done() {
             let value = match self.streams.varint(stream::LITERAL, &mut self.number, parts.windows)? {
                 Ok(value) => value,
@@ -47,12 +47,12 @@ impl Machine {
             };
             self.prelude.take(value, &mut self.mapping, parts.keys, parts.shifts)?;
         }
-        if !self.streams.drained() || self.at != header.body {
+        if !self.streams.drained() || self.at != body {
             return Err(DeltaError::Prelude);
         }
         match &self.resume {
             Some(point) if point.output() > 0 => {
-                if point.payload() < header.body {
+                if point.payload() < body {
                     return Err(DeltaError::Resume);
                 }
                 self.step = Step::Jump;
@@ -68,9 +68,13 @@ impl Machine {
     }
 
     pub(super) fn begin_section(&mut self, len: u32) -> Result<(), DeltaError> {
-        let header = self.header.ok_or(DeltaError::NotRunning)?;
         let end = self.written.checked_add(len).filter(|&end| len > 0 && end <= self.payload.target_len);
         self.section_end = end.ok_or(DeltaError::OutputBounds)?;
+        let header = self.header.as_ref().ok_or(DeltaError::NotRunning)?;
+        if header.is_frame() {
+            self.step = Step::Body;
+            return Ok(());
+        }
         self.streams.reset(&header.window_logs);
         self.copier.begin_section();
         self.step = Step::LiteralLen;
@@ -124,9 +128,9 @@ impl Machine {
                     }
                     self.operation.missing = self.operation.missing.saturating_sub(1);
                 }
-                let header = self.header.ok_or(DeltaError::NotRunning)?;
+                let header = &self.header.ok_or(DeltaError::NotRunning)?;
                 let to = self.written.saturating_add(self.operation.literals);
-                self.copier.begin(self.operation.diagonal, self.operation.copy, to, &header)?;
+                self.copier.begin(self.operation.diagonal, self.operation.copy, to, header)?;
                 self.step = Step::Literals;
             }
         }
@@ -160,11 +164,11 @@ impl Machine {
         base: &mut B,
         output: &mut O,
     ) -> Result<Result<(), Pause>, Fault<B::Error, O::Error>> {
-        let header = self.header.ok_or(DeltaError::NotRunning)?;
+        let header = &self.header.ok_or(DeltaError::NotRunning)?;
         let map = self.mapping.map(parts.keys, parts.shifts);
         loop {
             if !self.copier.filled() {
-                self.copier.fill(&header, &map, parts.work, base, output)?;
+                self.copier.fill(header, &map, parts.work, base, output)?;
             }
             if let Err(pause) = self.copier.correct(&mut self.streams, parts.windows, parts.work)? {
                 return Ok(Err(pause));

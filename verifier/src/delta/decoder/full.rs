@@ -48,37 +48,22 @@ impl Machine {
         let mut logs = [0; STREAMS];
         logs[0] = log;
         self.streams.reset(&logs);
+        self.section_end = self.payload.target_len;
         self.step = Step::Frame;
         Ok(Ok(()))
     }
 
-    pub(super) fn frame<B, O: Output>(
-        &mut self,
-        parts: &mut Parts<'_>,
-        output: &mut O,
-    ) -> Result<Result<(), Pause>, Fault<B, O::Error>> {
-        loop {
-            let bytes = self.streams.readable(0, parts.windows);
-            if bytes.is_empty() {
-                break;
-            }
-            let count = bytes.len() as u32;
-            if count > self.payload.target_len.saturating_sub(self.written) {
-                return Err(DeltaError::OutputBounds.into());
-            }
-            output.write(self.written, bytes).map_err(Fault::Output)?;
-            self.written = self.written.saturating_add(count);
-            self.streams.skip(0, count);
-        }
+    /// What its blocks yield was written when they were decoded.
+    pub(super) fn frame(&mut self) -> Result<(), Pause> {
         if !self.streams.ended(0) {
-            return Ok(Err(Pause::Block(0)));
+            return Err(Pause::Block(0));
         }
         if self.checksum {
             self.step = Step::Checksum;
         } else {
             self.end_frame();
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     pub(super) fn end_frame(&mut self) {

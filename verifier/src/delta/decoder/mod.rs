@@ -3,6 +3,7 @@
 mod body;
 mod full;
 mod lent;
+mod reach;
 
 pub use lent::{DecoderIn, Lent};
 
@@ -14,14 +15,18 @@ use super::{
     error::{DeltaError, Fault},
     io::{BaseReader, Output},
     map::AddressMap,
+    predict,
     prelude::{Mapping, PreludeReader},
     resume::ResumePoint,
     streams::{Streams, Varint},
-    zstd::{BlockHeader, FrameStart},
+    zstd::{BlockHeader, FrameStart, Images},
 };
+use reach::Reach;
 
 /// Bytes of a section's header: the number of target bytes it yields.
 const SECTION_HEADER: usize = 4;
+/// Bytes of one in a body of one frame: the recent offsets that it starts with come behind that number.
+const FRAME_SECTION: usize = 16;
 
 /// What comes next in the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ enum Step {
     /// The operation's literals, then its copy.
     Literals,
     Copy,
+    /// A block of a body that is one frame.
+    Body,
     /// A zstd frame: first five bytes of its header, the rest, its blocks, its checksum.
     FrameStart,
     FrameRest,
@@ -287,7 +294,7 @@ impl Machine {
                 }
                 _ => {
                     let Err(pause) = self.advance(parts, base, output)? else { continue };
-                    if self.fetch(pause, &mut rest, parts)? {
+                    if self.fetch(pause, &mut rest, parts, base, output)? {
                         continue;
                     }
                     State::NeedInput
@@ -298,20 +305,27 @@ impl Machine {
     }
 
     /// Gathers what a step paused for. `false`: the input is used up.
-    fn fetch(&mut self, pause: Pause, rest: &mut &[u8], parts: &mut Parts<'_>) -> Result<bool, DeltaError> {
+    fn fetch<B: BaseReader, O: Output>(
+        &mut self,
+        pause: Pause,
+        rest: &mut &[u8],
+        parts: &mut Parts<'_>,
+        base: &mut B,
+        output: &mut O,
+    ) -> Result<bool, Fault<B::Error, O::Error>> {
         let stream = match pause {
-            Pause::Bytes(count) => return self.gather(count.into(), rest, parts),
+            Pause::Bytes(count) => return Ok(self.gather(count.into(), rest, parts)?),
             Pause::Block(stream) => stream.into(),
         };
         if self.pending.is_none() {
             if self.streams.ended(stream) {
-                return Err(DeltaError::Operation);
+                return Err(DeltaError::Operation.into());
             }
             if !self.gather(3, rest, parts)? {
                 return Ok(false);
             }
             let bytes = parts.block.first_chunk::<3>().ok_or(DeltaError::TooLarge)?;
-            let header = BlockHeader::parse(*bytes)?;
+            let header = BlockHeader::parse(*bytes).map_err(DeltaError::from)?;
             self.gathered = 0;
             self.pending = Some((stream, header));
         }
@@ -320,9 +334,23 @@ impl Machine {
         if !self.gather(content, rest, parts)? {
             return Ok(false);
         }
-        let most = parts.block.len() as u32;
+        let (base_len, written, reaches) = (self.payload.base_len, self.written, self.step == Step::Body);
+        let mut reach = Reach { base, output, base_len, written, reaches, fault: None };
+        let (mut most, mut images) = (None, None);
+        if matches!(self.step, Step::Body | Step::Frame) {
+            let left = self.section_end.saturating_sub(written);
+            // A plain frame's blocks are no larger than its window (RFC 8878 section 3.1.1.2.4).
+            most = Some(if reaches { left } else { left.min(parts.windows.len() as u32) });
+            images = Some(&mut reach as &mut dyn Images);
+        }
         let content = parts.block.get(..content).ok_or(DeltaError::TooLarge)?;
-        self.streams.block(stream, header, content, parts.windows, most)?;
+        let decoded = self.streams.block(stream, header, content, parts.windows, most, images);
+        let Reach { written, fault, .. } = reach;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        decoded?;
+        self.written = written;
         self.gathered = 0;
         self.pending = None;
         Ok(true)
@@ -365,13 +393,27 @@ impl Machine {
                 Err(pause) => Err(pause),
             },
             Step::Prelude => self.read_prelude(parts)?,
-            Step::Section => match self.taken::<SECTION_HEADER>(parts) {
-                Ok(bytes) => {
-                    self.begin_section(u32::from_le_bytes(*bytes))?;
+            Step::Section => {
+                let frame = self.header.as_ref().is_some_and(Header::is_frame);
+                let len = if frame { FRAME_SECTION } else { SECTION_HEADER };
+                if self.gathered < len {
+                    Err(Pause::Bytes(len as u8))
+                } else {
+                    self.gathered = 0;
+                    let word = |at| predict::word(parts.block, at).unwrap_or(0);
+                    let (yields, recent) = (word(0), [word(4), word(8), word(12)]);
+                    self.begin_section(yields)?;
+                    if frame {
+                        self.begin_frame(recent, parts, output)?;
+                    }
                     Ok(())
                 }
-                Err(pause) => Err(pause),
-            },
+            }
+            Step::Body if self.written == self.section_end => {
+                self.next_section();
+                Ok(())
+            }
+            Step::Body => Err(Pause::Block(0)),
             Step::LiteralLen | Step::CopyLen | Step::Diagonal | Step::DiagonalLow => self.read_operation(parts)?,
             Step::Literals => self.literals(parts, output)?,
             Step::Copy => self.copy(parts, base, output)?,
@@ -384,7 +426,7 @@ impl Machine {
                 Err(pause) => Err(pause),
             },
             Step::FrameRest => self.frame_rest(parts)?,
-            Step::Frame => self.frame(parts, output)?,
+            Step::Frame => self.frame(),
             Step::Checksum => match self.taken::<4>(parts) {
                 Ok(_) => {
                     self.end_frame();

@@ -117,24 +117,22 @@ impl<M: Mover> Place<'_, M> {
 /// Rewrites all fields that start in `bytes[start..limit]`; a field may reach to the end of `bytes`. Returns where the next
 /// field may start (at or a few bytes behind `limit`), which is `start` of the next call for a longer piece.
 pub fn retarget<M: Mover>(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_, M>) -> usize {
-    let mut at = start;
-    while at < limit {
-        #[cfg(not(target_os = "none"))]
-        {
-            at = pass::pass(bytes, at, limit, place);
-            if at >= limit {
-                break;
-            }
-        }
-        at = one(bytes, at, place);
-    }
-    at
+    #[cfg(not(target_os = "none"))]
+    let end = pass::retarget(bytes, start, limit, place);
+    #[cfg(target_os = "none")]
+    let end = plainly(bytes, start, limit, place);
+    end
 }
 
-/// Rewrites what starts at `at`; returns where it ends.
-fn one<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
-    let taken = data(bytes, at, place).unwrap_or_else(|| step(bytes, at, place));
-    at.saturating_add(taken.max(1))
+/// [`retarget`] with a full look at every place.
+#[cfg(any(target_os = "none", test))]
+fn plainly<M: Mover>(bytes: &mut [u8], start: usize, limit: usize, place: &Place<'_, M>) -> usize {
+    let mut at = start;
+    while at < limit {
+        let taken = data(bytes, at, place).unwrap_or_else(|| step(bytes, at, place));
+        at = at.saturating_add(taken.max(1));
+    }
+    at
 }
 
 /// Whether deltas for this instruction set can be decoded here.
@@ -150,6 +148,7 @@ pub fn knows(arch: Arch) -> bool {
 }
 
 /// Rewrites one instruction; returns the bytes it takes.
+#[cfg(any(target_os = "none", test))]
 fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) -> usize {
     match place.arch {
         #[cfg(any(not(target_os = "none"), feature = "every-architecture", target_arch = "arm"))]
@@ -225,7 +224,7 @@ fn write<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
 }
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     read(bytes, at).map(u32::from_le_bytes)
 }
 
@@ -299,10 +298,8 @@ mod tests {
                 pinned: false,
             };
             let mut slow = bytes;
-            let (mut at, limit) = (0, 60);
-            while at < limit {
-                at = one(&mut slow, at, &place);
-            }
+            let limit = 60;
+            let at = plainly(&mut slow, 0, limit, &place);
             let mut fast = bytes;
             assert_eq!(retarget(&mut fast, 0, limit, &place), at, "{place:?}: {bytes:02x?}");
             assert_eq!(fast, slow, "{place:?}: {bytes:02x?}");

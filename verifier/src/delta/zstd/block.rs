@@ -65,16 +65,40 @@ impl BlockHeader {
     }
 }
 
-/// A window as a ring over a power of two of bytes, with a read position behind the write position.
-pub(in crate::delta) struct Ring<'a> {
-    bytes: &'a mut [u8],
-    written: &'a mut u32,
+/// What lies behind a window: the images themselves, for a frame over base and target.
+///
+/// Neither call fails: who implements it keeps what went wrong, and the block, whose work is bounded, is then for nothing.
+pub(in crate::delta) trait Images {
+    /// Takes the next bytes of the target. They stay in the window.
+    fn write(&mut self, bytes: &[u8]);
+
+    /// Fills the start of `bytes` from `distance` (more than the window holds) before the end of what was written, and returns
+    /// how many bytes lie there in one piece.
+    fn read(&mut self, distance: u32, bytes: &mut [u8]) -> usize;
 }
 
-impl<'a> Ring<'a> {
-    /// `bytes` must have a power of two as length; `written` counts what ever went in.
-    pub(in crate::delta) fn new(bytes: &'a mut [u8], written: &'a mut u32) -> Self {
-        Self { bytes, written }
+/// Bytes of a frame over base and target that are handed over at a time, at most; they divide every window.
+const HANDED_OVER: u32 = 256;
+
+/// A window as a ring over a power of two of bytes, with a read position behind the write position.
+pub(in crate::delta) struct Ring<'a, 'i> {
+    bytes: &'a mut [u8],
+    written: &'a mut u32,
+    images: Option<&'a mut (dyn Images + 'i)>,
+    /// What `images` was given.
+    handed_over: u32,
+}
+
+impl<'a, 'i> Ring<'a, 'i> {
+    /// `bytes` must have a power of two as length; `written` counts what ever went in. `images`, if there are any, are given all that
+    /// goes in.
+    pub(in crate::delta) fn new(
+        bytes: &'a mut [u8],
+        written: &'a mut u32,
+        images: Option<&'a mut (dyn Images + 'i)>,
+    ) -> Self {
+        let handed_over = *written;
+        Self { bytes, written, images, handed_over }
     }
 
     #[inline]
@@ -84,11 +108,30 @@ impl<'a> Ring<'a> {
             *place = byte;
         }
         *self.written = self.written.wrapping_add(1);
+        if *self.written & (HANDED_OVER - 1) == 0 {
+            self.hand_over();
+        }
     }
 
-    fn repeat(&mut self, distance: u32, length: u32) -> Result<(), Corrupt> {
-        if distance == 0 || distance > *self.written || distance as usize > self.bytes.len() {
+    /// Hands over what was pushed; it lies in one piece.
+    #[inline(never)]
+    fn hand_over(&mut self) {
+        let Some(images) = &mut self.images else { return };
+        let from = self.handed_over as usize & self.bytes.len().wrapping_sub(1);
+        let count = self.written.wrapping_sub(self.handed_over) as usize;
+        images.write(self.bytes.get(from..).and_then(|tail| tail.get(..count)).unwrap_or(&[]));
+        self.handed_over = *self.written;
+    }
+
+    fn repeat(&mut self, distance: u32, mut length: u32) -> Result<(), Corrupt> {
+        if distance == 0 {
             return Err(Corrupt);
+        }
+        while distance > *self.written || distance as usize > self.bytes.len() {
+            if length == 0 {
+                return Ok(());
+            }
+            length = length.saturating_sub(self.fetch(distance, length)?);
         }
         let mask = self.bytes.len().wrapping_sub(1);
         for _ in 0..length {
@@ -97,6 +140,19 @@ impl<'a> Ring<'a> {
             self.push(byte);
         }
         Ok(())
+    }
+
+    /// The first bytes of a match that begins outside of the window; returns how many.
+    #[inline(never)]
+    fn fetch(&mut self, distance: u32, length: u32) -> Result<u32, Corrupt> {
+        self.hand_over();
+        let images = self.images.as_mut().ok_or(Corrupt)?;
+        let mut bytes = [0; 64];
+        let room = bytes.get_mut(..length.min(64) as usize).unwrap_or(&mut []);
+        let count = images.read(distance, room);
+        let read = bytes.get(..count).filter(|read| !read.is_empty()).ok_or(Corrupt)?;
+        read.iter().for_each(|&byte| self.push(byte));
+        Ok(count as u32)
     }
 }
 
@@ -127,6 +183,11 @@ impl Memory {
         self.weights.clear();
         self.sources = [Source::Unset; 3];
         self.recent = [1, 4, 8];
+    }
+
+    /// The recent offsets, newest first (RFC 8878 section 3.1.1.5).
+    pub(in crate::delta) fn recent(&mut self) -> &mut [u32; 3] {
+        &mut self.recent
     }
 }
 
@@ -159,29 +220,29 @@ impl Entropy {
         header: BlockHeader,
         content: &[u8],
         memory: &mut Memory,
-        ring: &mut Ring<'_>,
+        ring: &mut Ring<'_, '_>,
         most: u32,
     ) -> Result<(), Corrupt> {
-        match header.kind {
-            BlockKind::Raw | BlockKind::Rle if header.size > most => Err(Corrupt),
-            BlockKind::Raw => {
-                content.iter().for_each(|&byte| ring.push(byte));
-                Ok(())
+        let mut literals = match header.kind {
+            BlockKind::Compressed => {
+                self.compressed(content, memory, ring, most)?;
+                ring.hand_over();
+                return Ok(());
             }
-            BlockKind::Rle => {
-                let byte = *content.first().ok_or(Corrupt)?;
-                (0..header.size).for_each(|_| ring.push(byte));
-                Ok(())
-            }
-            BlockKind::Compressed => self.compressed(content, memory, ring, most),
-        }
+            _ if header.size > most => return Err(Corrupt),
+            BlockKind::Raw => Literals::Raw(content),
+            BlockKind::Rle => Literals::Rle(*content.first().ok_or(Corrupt)?),
+        };
+        literals.copy(header.size, &self.huffman, ring)?;
+        ring.hand_over();
+        Ok(())
     }
 
     fn compressed(
         &mut self,
         content: &[u8],
         memory: &mut Memory,
-        ring: &mut Ring<'_>,
+        ring: &mut Ring<'_, '_>,
         most: u32,
     ) -> Result<(), Corrupt> {
         let (mut literals, mut literals_left, rest) = self.literals(content, memory)?;
@@ -345,7 +406,7 @@ impl Entropy {
 
 impl<'a> Literals<'a> {
     /// Moves the next `count` literals into the ring.
-    fn copy(&mut self, count: u32, huffman: &Huffman, ring: &mut Ring<'_>) -> Result<(), Corrupt> {
+    fn copy(&mut self, count: u32, huffman: &Huffman, ring: &mut Ring<'_, '_>) -> Result<(), Corrupt> {
         match self {
             Self::Raw(bytes) => {
                 let (now, later) = bytes.split_at_checked(count as usize).ok_or(Corrupt)?;
