@@ -40,8 +40,15 @@ pub(super) fn switch(
         let found = mutants.iter().find(|(i, _)| *i == index);
         found.map_or("", |(_, mutant)| mutant.replacement.as_str())
     };
-    let mut finder =
-        Finder { text: text.to_owned(), wanted, replacement: &replacement, constant, places: Vec::new(), fixed: 0 };
+    let mut finder = Finder {
+        text: text.to_owned(),
+        wanted,
+        replacement: &replacement,
+        constant,
+        places: Vec::new(),
+        fixed: 0,
+        catches_all: false,
+    };
     finder.visit_file(&file);
     Ok(assemble(&finder.text, &finder.places, numbers))
 }
@@ -56,6 +63,8 @@ struct Finder<'f> {
     places: Vec<Place>,
     /// How deep in what is evaluated while compiling.
     fixed: usize,
+    /// Whether the match at hand has an arm for all that the others leave.
+    catches_all: bool,
 }
 
 impl Finder<'_> {
@@ -233,12 +242,24 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         visit::visit_expr_unary(self, item);
     }
 
+    fn visit_expr_match(&mut self, item: &'ast syn::ExprMatch) {
+        self.visit_expr(&item.expr);
+        let last = |arm: &syn::Arm| matches!(arm.pat, syn::Pat::Wild(_)) && arm.guard.is_none();
+        let catches_all = item.arms.iter().any(last);
+        for arm in &item.arms {
+            self.catches_all = catches_all;
+            self.visit_arm(arm);
+        }
+    }
+
     fn visit_arm(&mut self, item: &'ast syn::Arm) {
         if let Some((_, guard)) = &item.guard {
             let range = guard.span().byte_range();
             let mutants = self.take(&range, Genre::MatchArmGuard);
             self.expression(&range, mutants.into_iter().map(|mutant| (mutant, range.clone())).collect());
-        } else if let Some(mutant) = self.take(&item.span().byte_range(), Genre::MatchArm).pop() {
+        } else if self.catches_all
+            && let Some(mutant) = self.take(&item.span().byte_range(), Genre::MatchArm).pop()
+        {
             let end = item.pat.span().byte_range().end;
             self.places.push(Place { range: end..end, shape: Shape::Guard, branches: vec![(mutant, String::new())] });
         }
@@ -318,6 +339,8 @@ mod tests {
             ("fn f() -> impl Iterator<Item = u8> { a() }", "a()", FnValue),
             // `||` can't stand beside `let`.
             ("fn f() { if a && let Some(b) = c {} }", "&&", BinaryOperator),
+            // Without the arm, `match` leaves something open: the last one has a guard.
+            ("fn f() { match x { A => 1, _ if b => 2, B => 3 } }", "A => 1,", MatchArm),
             // `<` would begin generic arguments.
             ("fn f() -> bool { a as u8 > b }", ">", BinaryOperator),
         ] {
