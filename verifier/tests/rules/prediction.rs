@@ -118,6 +118,31 @@ fn a_region_ends_before_its_length() {
     }
 }
 
+/// Regions that touch are looked at as one: it begins where the first does, and ends where the last does.
+#[test]
+fn regions_without_a_gap_are_one_and_no_more_than_they_are() {
+    for regions in [
+        vec![region(0x1000, 0x1100)],
+        vec![region(0x1000, 0x100), region(0x1100, 0x1000)],
+        // A region of nothing, at the end and within.
+        vec![region(0x1000, 0x1100), region(0x2100, 0)],
+        vec![region(0x1000, 0x1100), region(0x1800, 0)],
+    ] {
+        let map = AddressMap::new(0, &regions, &[], &[]);
+        for (address, inside) in [
+            (0, false),
+            (0xfff, false),
+            (0x1000, true),
+            (0x1800, true),
+            (0x20ff, true),
+            (0x2100, false),
+            (0x2101, false),
+        ] {
+            assert_eq!(map.contains(address), inside, "{address:x} in {regions:x?}");
+        }
+    }
+}
+
 /// The first region that has it, by where the target is linked; RAM is in no image.
 #[test]
 fn an_offset_of_the_target_falls_into_the_region_it_is_linked_in() {
