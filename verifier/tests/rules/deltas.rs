@@ -220,3 +220,18 @@ fn a_slice_is_a_base_and_a_target_up_to_its_end() {
     assert_eq!(Output::read_back(&mut target, 2, &mut bytes), Err(OutOfBounds));
     assert_eq!(image, [0, 0, 7, 8, 9]);
 }
+
+/// Devices keep these records across updates of their own verifier.
+#[test]
+fn a_resume_record_is_bound_to_the_exclusive_or_of_three_digests() {
+    let header = Header::parse(MOVED.patch).unwrap();
+    let payload = delta::Payload {
+        sha256: [0x0f; 32],
+        base_sha256: [0x35; 32],
+        target_sha256: [0x51; 32],
+        ..delta::Payload::of_delta(&header, 1)
+    };
+    let mut decoder = Box::new(Decoder64K::new());
+    decoder.start(&payload, None).unwrap();
+    assert_eq!(decoder.resume_point().to_bytes()[12..], [0x0f ^ 0x35 ^ 0x51; 8]);
+}
