@@ -63,6 +63,12 @@ fn a_header_of_one_frame_says_what_its_blocks_take() {
         let expected = HeaderError::Field(if (80..87).contains(&at) { 80 } else { 7 });
         assert_eq!(Header::parse(&bad), Err(expected), "{value:#x} at {at}");
     }
+    // Two that would take each other back.
+    for (one, other) in [(6, 88), (88, 89), (89, 90), (6, 90)] {
+        let mut bad = expected;
+        (bad[one], bad[other]) = (1, 1);
+        assert_eq!(Header::parse(&bad), Err(HeaderError::Field(7)), "{one} and {other}");
+    }
 }
 
 #[test]

@@ -33,3 +33,33 @@ fn is_canonical(encoded: &[u8; 32]) -> bool {
     let [first, middle @ .., last] = encoded;
     *first < 0xed || middle.iter().any(|byte| *byte != 0xff) || last & 0x7f != 0x7f
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No signature can show it: dalek refuses such an R too, and nobody knows the secret of a key whose y is below 19.
+    #[test]
+    fn an_encoding_is_canonical_below_p_and_not_from_p_on() {
+        let with = |first: u8, middle: u8, last: u8| {
+            let mut encoded = [middle; 32];
+            (encoded[0], encoded[31]) = (first, last);
+            encoded
+        };
+        for sign in [0, 0x80] {
+            // p - 1, and what is smaller in one byte only.
+            for canonical in [with(0xec, 0xff, 0x7f | sign), with(0xed, 0xff, 0x7e | sign), with(0, 0, sign)] {
+                assert!(is_canonical(&canonical), "{canonical:02x?}");
+            }
+            for at in 1..31 {
+                let mut canonical = with(0xff, 0xff, 0x7f | sign);
+                canonical[at] = 0xfe;
+                assert!(is_canonical(&canonical), "{canonical:02x?}");
+            }
+            // p itself, and all that follow.
+            for first in 0xed..=0xff {
+                assert!(!is_canonical(&with(first, 0xff, 0x7f | sign)), "{first:02x}, {sign:02x}");
+            }
+        }
+    }
+}

@@ -56,6 +56,24 @@ fn the_store_is_a_map_on_every_geometry() {
     is_a_map::<64, 2048>();
 }
 
+/// The smallest entry, in the room that is left for exactly one.
+#[test]
+fn a_removal_that_ends_where_its_half_does_is_remembered() {
+    let power = Power::default();
+    let mut store = FlashRecords::open(Flash::<1, 4, 256>::new(&power, 2048), 1024).unwrap();
+    // 16 bytes of a half's start, then entries of 16 bytes and their value.
+    for number in 1..=20 {
+        store.write(1, &[number; 32]).unwrap();
+    }
+    store.write(1, &[21; 16]).unwrap();
+    let begun = store.flash().erases;
+    store.remove(1).unwrap();
+    assert_eq!(store.flash().erases, begun, "it fits");
+    assert_eq!(read(&mut store, 1), Ok(None));
+    let mut store = FlashRecords::open(store.into_flash(), 1024).unwrap();
+    assert_eq!(read(&mut store, 1), Ok(None));
+}
+
 /// The first write of a power cycle erases each sector once; those that follow none, until a half is full.
 #[test]
 fn writing_erases_no_more_than_once_a_power_cycle_while_there_is_room() {

@@ -1,6 +1,6 @@
 //! Lists: what they say of themselves, and which key an index names.
 
-use sealift_manifests::{List, PublicKey, Root, Targets};
+use sealift_manifests::{List, PublicKey, Root, Snapshot, Targets};
 
 use crate::documents;
 
@@ -57,4 +57,13 @@ fn a_product_is_delegated_by_those_that_name_it_and_no_other() {
         }
     }
     assert_eq!(targets.delegations_of("another").count(), 0);
+}
+
+#[test]
+fn a_snapshot_gives_each_delegated_roles_own_file_and_none_for_another_name() {
+    let bytes = documents::snapshot().bytes();
+    let snapshot = Snapshot::decode(&bytes).unwrap();
+    let version = |name: &str| snapshot.delegated(name).map(|meta| meta.version);
+    assert_eq!((version("team-a"), version("team-b")), (Some(2), Some(70_000)));
+    assert_eq!(version("team-c"), None);
 }

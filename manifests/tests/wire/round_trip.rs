@@ -163,6 +163,13 @@ fn a_bundle_ends_at_its_first_fault() {
     assert_eq!(read[1], Err(DecodeError::new(Fault::BadValue, file.len() + 2)));
 }
 
+/// Nothing at all is not a bundle of no files.
+#[test]
+fn an_empty_bundle_is_cut_short() {
+    let read: Vec<_> = bundle::files(&[]).collect();
+    assert_eq!(read, [Err(DecodeError::new(Fault::Truncated, 0))]);
+}
+
 #[test]
 fn recode_covers_every_kind() {
     let kinds: Vec<Kind> = documents::all().into_iter().map(|(kind, _)| kind).collect();

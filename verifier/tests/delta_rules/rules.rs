@@ -266,6 +266,8 @@ fn a_place_to_go_on_from_is_refused_unless_it_is_of_this_payload_and_within_it()
     ] {
         assert_eq!(resumed(&patch, point), Err(DeltaError::Resume), "{what}");
     }
+    // The body's first byte is within: the first section then ends the image, and the second is too many.
+    assert_eq!(resumed(&patch, with(4, &(HEADER_LEN as u32).to_le_bytes())), Err(DeltaError::Trailing));
     // Another payload altogether: the point is bound to its hash, its base's and its image's.
     for other in [
         Payload { sha256: [1; 32], ..payload },

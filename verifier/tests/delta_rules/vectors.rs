@@ -215,6 +215,23 @@ fn a_delta_that_reads_back_is_refused_where_the_slot_cannot() {
     let end = decoder.push(vector.patch, &mut NoBase, &mut slot);
     assert!(matches!(end, Err(sealift_verifier::delta::Fault::Payload(DeltaError::NeedsReadBack))), "{end:?}");
     assert_eq!(slot.0, []);
+    // One that doesn't is applied there.
+    let vector = &VECTORS[0];
+    decoder.start(&promised(vector.patch), None).unwrap();
+    let progress = decoder.push(vector.patch, &mut Base(vector.old), &mut slot).unwrap();
+    vector.came_out((slot.0, Ok(progress.state)), "without reading back");
+}
+
+/// A slot that can be read back all the same: the header's bit is what devices and servers go by.
+#[test]
+fn a_delta_that_reads_back_without_saying_so_is_refused() {
+    let vector = &VECTORS[4];
+    let mut patch = vector.patch.to_vec();
+    patch[7] &= !field::READ_BACK;
+    let mut decoder = Box::new(Decoder64K::new());
+    let (image, end) = decode(&mut *decoder, &promised(&patch), vector.old, &patch, usize::MAX);
+    assert_eq!(end, Err(DeltaError::SourceBounds));
+    assert!((image.len() as u32) < vector.header().target_len);
 }
 
 /// The map that the delta's own numbers make: regions and shifts, in both kinds of decoder.

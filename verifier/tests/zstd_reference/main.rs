@@ -1,5 +1,6 @@
 //! Our zstd decoder and the reference one: what the reference makes, ours reads; what ours accepts, the reference reads alike.
 
+mod frames;
 mod textures;
 
 use proptest::prelude::*;
