@@ -4,7 +4,7 @@ use std::io::Write;
 
 use sealift_manifests::delta_format::{Arch, HEADER_LEN, Header, RamClass, field};
 use sealift_verifier::delta::{
-    BaseReader, Decoder16K, Decoder24K, Decoder64K, DecoderIn, DeltaError, Fault, Lent, Output, State,
+    BaseReader, Decoder16K, Decoder24K, Decoder64K, DecoderIn, DeltaError, Fault, Lent, Output, State, walk_frame_over,
 };
 use zstd::{stream::write::Encoder, zstd_safe::CParameter};
 
@@ -223,4 +223,50 @@ fn a_store_that_fails_in_the_midst_of_a_block_ends_it() {
     for n in 1..=writes {
         assert_eq!(run(never, n).0, Err(Fault::Output("failed")), "write {n}");
     }
+}
+
+/// What a slot is handed at a time: 256 bytes, and what is left at a block's end.
+#[test]
+fn what_a_block_yields_goes_to_the_slot_in_pieces_of_256_bytes() {
+    let patch = delta(0, 100_000, 4, &[section(100_000, FIRST, &rle(7, 100_000))]);
+    let mut decoder = Box::new(Decoder16K::new());
+    decoder.start(&promised(&patch), None).unwrap();
+    let (mut base, mut output) = (Failing(&[], vec![], u32::MAX), Failing(&[], vec![], u32::MAX));
+    decoder.push(&patch, &mut base, &mut output).unwrap();
+    assert_eq!(u32::MAX - output.2, 100_000u32.div_ceil(256));
+}
+
+/// How the signer learns where a frame's blocks are, what they yield, and with which recent offsets they begin.
+#[test]
+fn a_frame_over_a_base_is_walked_block_by_block() {
+    let (base, target) = (texture(7, 20_000), [texture(8, 9_000), vec![3; 2_000], texture(7, 5_000)].concat());
+    let head = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x50];
+    let frame = [&head[..], &reference(&base, &target, 1_500), &[1, 0, 0]].concat();
+    let mut blocks = Vec::new();
+    walk_frame_over(&base, &target, &frame, |block| blocks.push(block)).unwrap();
+    assert_eq!((blocks[0].start, blocks[0].recent), (head.len(), FIRST));
+    assert!(blocks.windows(2).all(|pair| pair[0].end == pair[1].start));
+    assert_eq!(blocks.last().map(|block| (block.end, block.regenerated)), Some((frame.len(), 0)), "the empty last one");
+    assert_eq!(blocks.iter().map(|block| block.regenerated as usize).sum::<usize>(), target.len());
+    // A section for every block: what is told of each is what a decoder needs to begin with it, but for tables.
+    let (mut written, mut begun) = (0, 0);
+    for block in &blocks {
+        let body = section(block.regenerated, block.recent, &frame[block.start..block.end]);
+        let before = section(written.max(1), FIRST, &frame[head.len()..block.start]);
+        let sections = if written == 0 { vec![body] } else { vec![before, body] };
+        let end = written + block.regenerated;
+        let (image, ended) = applied(&base, &delta(base.len(), end as usize, 4, &sections));
+        if ended == Ok(State::Done) {
+            assert!(image == target[..end as usize], "from {written}");
+            begun += 1;
+        }
+        written = end;
+    }
+    assert!(begun > 4, "{begun} blocks need no table of another");
+    // One byte of target less than the frame yields, a frame cut short, one with more behind it.
+    let walk = |target: &[u8], frame: &[u8]| walk_frame_over(&base, target, frame, |_| ());
+    assert_eq!(walk(&target[1..], &frame), Err(DeltaError::Zstd));
+    assert_eq!(walk(&target, &frame[..frame.len() - 1]), Err(DeltaError::Zstd));
+    assert_eq!(walk(&target, &[&frame[..], &[0]].concat()), Err(DeltaError::Trailing));
+    assert_eq!(walk_frame_over(&base[15_000..], &target, &frame, |_| ()), Err(DeltaError::Zstd), "less base");
 }
