@@ -15,8 +15,8 @@ use sealift_verifier::delta::{Decoder24K, DeltaError, Header, Payload, RamClass}
 use zstd::stream::{read::Decoder, write::Encoder};
 use zstd::zstd_safe::CParameter;
 
-/// Magic number, a descriptor without anything, a window of 1 MiB: what a body does without.
-const FRAME: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x50];
+/// Magic number, a descriptor without anything, a window of 128 KiB: what a body does without.
+const FRAME: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
 
 thread_local! {
     static OURS: RefCell<Box<Decoder24K>> = RefCell::new(Box::new(Decoder24K::new()));
@@ -78,9 +78,14 @@ fuzz_target!(|input: &[u8]| {
         let mut frame = Vec::new();
         let level = [1, 3, 9, 19][usize::from(choice >> 1) % 4];
         let mut encoder = Encoder::with_ref_prefix(&mut frame, level, base).expect("a compressor");
-        for parameter in
-            [CParameter::WindowLog(20), CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(false)]
-        {
+        // Tables no larger than the data are worth: they are cleared for each input.
+        for parameter in [
+            CParameter::WindowLog(17),
+            CParameter::HashLog(12),
+            CParameter::ChainLog(12),
+            CParameter::ContentSizeFlag(false),
+            CParameter::ChecksumFlag(false),
+        ] {
             encoder.set_parameter(parameter).expect("a parameter");
         }
         encoder.write_all(data).and_then(|()| encoder.flush()).expect("it takes the data");

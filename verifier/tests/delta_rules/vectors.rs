@@ -268,7 +268,8 @@ fn a_changed_byte_anywhere_leads_both_kinds_of_decoder_to_the_same_end() {
         let payload = promised(vector.patch);
         let mut lent = lent(RamClass::Ram64K.limits(), 4096);
         let mut own = Box::new(Decoder64K::new());
-        for at in 96..vector.patch.len() {
+        // Some thousand places of each: the long ones are the same all over.
+        for at in (96..vector.patch.len()).step_by(1 + vector.patch.len() / 2_500) {
             let mut bad = vector.patch.to_vec();
             bad[at] ^= 1 << (at % 8);
             let (image, end) = decode(&mut lent, &payload, vector.old, &bad, usize::MAX);
