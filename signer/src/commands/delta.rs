@@ -321,7 +321,7 @@ pub(super) fn inspect(path: &Path, patch: &[u8]) -> Result<Report> {
         header.target_len,
         hex::encode(header.target_sha256),
         header.ram.name(),
-        header.window_logs.map(|log| 1u32 << log),
+        header.window_logs.into_iter().filter(|log| *log > 0).map(|log| 1u32 << log).collect::<Vec<_>>(),
         if inspection.read_back { ", a slot that can be read while it is written" } else { "" },
         prediction(header.arch.name(), header.fields),
         inspection.prelude_len,
