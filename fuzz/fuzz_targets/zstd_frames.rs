@@ -18,15 +18,7 @@ thread_local! {
 }
 
 fn ours(frames: &[u8], target_len: usize, piece: usize) -> (Vec<u8>, Result<bool, DeltaError>) {
-    let payload = Payload {
-        codec: Codec::Zstd,
-        len: frames.len() as u32,
-        sha256: [0; 32],
-        base_len: 0,
-        base_sha256: [0; 32],
-        target_len: target_len as u32,
-        target_sha256: [0; 32],
-    };
+    let payload = Payload::of_full(Codec::Zstd, frames.len() as u32, target_len as u32);
     OURS.with_borrow_mut(|ours| decode(ours, &payload, &[], frames, piece))
 }
 

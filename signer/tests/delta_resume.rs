@@ -1,7 +1,7 @@
 //! A decoder that lost its RAM goes on from its last resume point: with the payload from there on (HTTP Range), and with what was
 //! written before.
 
-use sealift_signer::delta::{self, Codec, CreateOptions, Header, RamClass};
+use sealift_signer::delta::{self, Codec, CreateOptions, Created, Header, RamClass};
 use sealift_verifier::delta::{Decoder24K, DeltaError, Fault, Payload, ResumePoint, State};
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -60,6 +60,18 @@ fn with_resets(old: &[u8], payload: &Payload, bytes: &[u8], life: usize) -> (Vec
     unreachable!()
 }
 
+/// Decoders that live for a few bytes, and for many, get there; those that live long fetch little twice.
+fn survives_resets(old: &[u8], new: &[u8], created: &Created) {
+    let payload = promised(Codec::Delta, &created.patch, old, new, Some(&created.header));
+    for life in [300, 3000, 7000, 15_000] {
+        let (slot, fetched) = with_resets(old, &payload, &created.patch, life);
+        assert!(slot == new, "lives of {life}");
+        if life >= 7000 {
+            assert!(fetched < created.patch.len() * 3, "lives of {life}: {fetched} bytes fetched");
+        }
+    }
+}
+
 /// A pair whose delta has several sections.
 fn pair() -> (Vec<u8>, Vec<u8>) {
     let old = noise(1, 120_000);
@@ -76,14 +88,7 @@ fn a_delta_survives_resets_at_every_distance() {
     let options = CreateOptions { resume_interval: 4096, ..CreateOptions::default() };
     let created = delta::create(&old, &new, &options).unwrap();
     assert!(created.sections >= 5, "{} sections", created.sections);
-    let payload = promised(Codec::Delta, &created.patch, &old, &new, Some(&created.header));
-    for life in [300, 3000, 7000, 15_000] {
-        let (slot, fetched) = with_resets(&old, &payload, &created.patch, life);
-        assert!(slot == new, "lives of {life}");
-        if life >= 7000 {
-            assert!(fetched < created.patch.len() * 3, "lives of {life}: {fetched} bytes fetched");
-        }
-    }
+    survives_resets(&old, &new, &created);
 }
 
 /// What zstd's blocks would use again of blocks before a section, a decoder that begins there doesn't have: the signer puts it in.
@@ -106,14 +111,7 @@ fn a_body_of_one_frame_survives_resets_at_every_distance() {
     let options = CreateOptions { resume_interval: 1024, ..CreateOptions::default() };
     let created = delta::create(&old, &new, &options).unwrap();
     assert!(created.header.is_frame() && created.sections >= 3, "{} sections", created.sections);
-    let payload = promised(Codec::Delta, &created.patch, &old, &new, Some(&created.header));
-    for life in [300, 3000, 7000, 15_000] {
-        let (slot, fetched) = with_resets(&old, &payload, &created.patch, life);
-        assert!(slot == new, "lives of {life}");
-        if life >= 7000 {
-            assert!(fetched < created.patch.len() * 3, "lives of {life}: {fetched} bytes fetched");
-        }
-    }
+    survives_resets(&old, &new, &created);
 }
 
 #[test]

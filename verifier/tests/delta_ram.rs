@@ -3,7 +3,7 @@
 use sealift_verifier::delta::{Decoder16K, Decoder24K, Decoder64K, HostDecoder, RamClass};
 
 /// Stack that a push may take on a device, on top of the decoder itself, down to where it calls base or slot: 672 bytes of its own and
-/// 152 of the deepest function below it, as the program for Cortex-M3 has them at opt z.
+/// 152 of the deepest function below it (`fse::build`), by a disassembly of `device/bare-metal`'s program `whole` for Cortex-M3 at opt z.
 const STACK: usize = 832;
 
 #[test]

@@ -4,15 +4,7 @@ use sealift_verifier::delta::{Codec, Decoder24K, DeltaError, Fault, NoBase, Payl
 
 /// Pushes a zstd payload in one piece.
 fn push(frames: &[u8], target_len: u32) -> Result<Progress, DeltaError> {
-    let payload = Payload {
-        codec: Codec::Zstd,
-        len: frames.len() as u32,
-        sha256: [0; 32],
-        base_len: 0,
-        base_sha256: [0; 32],
-        target_len,
-        target_sha256: [0; 32],
-    };
+    let payload = Payload::of_full(Codec::Zstd, frames.len() as u32, target_len);
     let mut slot = vec![0; target_len as usize];
     let mut decoder = Box::new(Decoder24K::new());
     decoder.start(&payload, None)?;

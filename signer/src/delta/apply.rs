@@ -165,15 +165,7 @@ fn decompress(frames: &[u8]) -> Result<Vec<u8>, ApplyError> {
     if image.len() as u64 > MAX_IMAGE {
         return Err(ApplyError::Compressed(format!("it holds more than {MAX_IMAGE} bytes")));
     }
-    let payload = Payload {
-        codec: Codec::Zstd,
-        len: frames.len() as u32,
-        sha256: [0; 32],
-        base_len: 0,
-        base_sha256: [0; 32],
-        target_len: image.len() as u32,
-        target_sha256: [0; 32],
-    };
+    let payload = Payload::of_full(Codec::Zstd, frames.len() as u32, image.len() as u32);
     let ours = run(&payload, &[], frames, &mut Memory::most())?;
     if ours == image { Ok(image) } else { Err(ApplyError::Patch(DeltaError::Zstd)) }
 }

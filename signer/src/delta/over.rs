@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use sealift_manifests::delta_format::{Arch, BLOCK_UNIT, HEADER_LEN, Header, MIN_FRAME_LOG, RamClass, STREAMS, field};
-use sealift_verifier::delta::walk_frame_over;
+use sealift_verifier::delta::{Block, walk_frame_over};
 use zstd::{bulk, stream::write::Encoder, zstd_safe::CParameter};
 
 use super::{CreateError, restart::Tables};
@@ -57,7 +57,7 @@ pub(super) fn over(
     // A section begins with a block: none is longer than what a section should have.
     let mut frame = frame(base, target, most.min(interval) / ALIGNED * ALIGNED, level, true)?;
     let mut blocks = blocks(base, target, &frame)?;
-    if blocks.iter().any(|block| block.content(&frame).len() > most) {
+    if blocks.iter().any(|block| content(&frame, block).len() > most) {
         frame = self::frame(base, target, most, level, false)?;
         blocks = self::blocks(base, target, &frame)?;
     }
@@ -128,36 +128,17 @@ fn piece(rest: &[u8], most: usize) -> Result<usize, CreateError> {
     Ok(if len < rest.len() { len / ALIGNED * ALIGNED } else { len })
 }
 
-/// A block of the frame.
-struct Piece {
-    start: usize,
-    end: usize,
-    regenerated: u32,
-    recent: [u32; 3],
-}
-
-impl Piece {
-    fn header<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[self.start..self.start + 3]
-    }
-
-    fn content<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[self.start + 3..self.end]
-    }
+/// A block's bytes behind its header.
+fn content<'a>(frame: &'a [u8], block: &Block) -> &'a [u8] {
+    &frame[block.start + 3..block.end]
 }
 
 /// The blocks that yield something.
-fn blocks(base: &[u8], target: &[u8], frame: &[u8]) -> Result<Vec<Piece>, CreateError> {
+fn blocks(base: &[u8], target: &[u8], frame: &[u8]) -> Result<Vec<Block>, CreateError> {
     let mut found = Vec::new();
-    walk_frame_over(base, target, frame, |block| {
-        if block.regenerated > 0 {
-            let (start, end) = (block.start, block.end);
-            found.push(Piece { start, end, regenerated: block.regenerated, recent: block.recent });
-        }
-    })
-    .map_err(|error| {
-        CreateError::Internal(format!("our decoder refuses a frame of the reference compressor: {error}"))
-    })?;
+    walk_frame_over(base, target, frame, |block| found.extend((block.regenerated > 0).then_some(block))).map_err(
+        |error| CreateError::Internal(format!("our decoder refuses a frame of the reference compressor: {error}")),
+    )?;
     Ok(found)
 }
 
@@ -169,7 +150,7 @@ struct Body {
 }
 
 /// Sections of about `interval` bytes. What a block takes over from one in a section before, it gets again; `None` where it can't.
-fn sections(frame: &[u8], blocks: &[Piece], interval: usize) -> Option<Body> {
+fn sections(frame: &[u8], blocks: &[Block], interval: usize) -> Option<Body> {
     let mut body = Body { bytes: Vec::new(), sections: 0, largest: 0 };
     let mut tables = Tables::default();
     let (mut start, mut yields, mut written) = (0, 0u32, 0);
@@ -187,7 +168,7 @@ fn sections(frame: &[u8], blocks: &[Piece], interval: usize) -> Option<Body> {
             block.recent.iter().for_each(|offset| body.bytes.extend_from_slice(&offset.to_le_bytes()));
             tables.forget();
         }
-        let (header, content) = tables.complete(block.header(frame), block.content(frame))?;
+        let (header, content) = tables.complete(&frame[block.start..block.start + 3], content(frame, block))?;
         body.largest = body.largest.max(content.len());
         body.bytes.extend_from_slice(&header);
         body.bytes.extend_from_slice(&content);

@@ -120,15 +120,7 @@ mod tests {
             ($class:ident, $decoder:ty) => {{
                 let bytes = full_image(&image, RamClass::$class, super::LEVEL).unwrap().bytes;
                 assert!(bytes.len() < image.len());
-                let payload = Payload {
-                    codec: Codec::Zstd,
-                    len: bytes.len() as u32,
-                    sha256: [0; 32],
-                    base_len: 0,
-                    base_sha256: [0; 32],
-                    target_len: image.len() as u32,
-                    target_sha256: [0; 32],
-                };
+                let payload = Payload::of_full(Codec::Zstd, bytes.len() as u32, image.len() as u32);
                 let mut decoder = Box::new(<$decoder>::new());
                 decoder.start(&payload, None).unwrap();
                 let mut slot = vec![0; image.len()];

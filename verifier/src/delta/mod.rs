@@ -84,6 +84,12 @@ impl Payload {
         target_sha256: [0; 32],
     };
 
+    /// A full image in `len` bytes: for tools that have no signed metadata. All digests stay zero.
+    #[must_use]
+    pub const fn of_full(codec: Codec, len: u32, target_len: u32) -> Self {
+        Self { codec, len, target_len, ..Self::NONE }
+    }
+
     /// What a delta of `len` bytes says of itself: for tools that have no signed metadata. Its own SHA-256 stays zero.
     #[must_use]
     pub const fn of_delta(header: &Header, len: u32) -> Self {

@@ -301,15 +301,7 @@ fn four_streams_have_six_literals_or_more() {
 
 /// What a device decodes: whole files of one frame or several.
 fn decoded(file: &[u8], target: usize) -> Result<(State, Vec<u8>), DeltaError> {
-    let payload = Payload {
-        codec: Codec::Zstd,
-        len: file.len() as u32,
-        sha256: [0; 32],
-        base_len: 0,
-        base_sha256: [0; 32],
-        target_len: target as u32,
-        target_sha256: [0; 32],
-    };
+    let payload = Payload::of_full(Codec::Zstd, file.len() as u32, target as u32);
     let mut decoder = Box::new(Decoder64K::new());
     decoder.start(&payload, None).unwrap();
     let mut image = vec![0; target];
