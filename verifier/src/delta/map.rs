@@ -1,5 +1,8 @@
 //! The address map: where the images are linked, and where what has moved went.
 
+#[cfg(not(target_os = "none"))]
+use super::parts::Parts;
+
 /// A part of the base image that is loaded at an address of its own, or a range of RAM that pointers point to.
 ///
 /// Addresses are relative to [`AddressMap::origin`], modulo 2^32.
@@ -36,14 +39,14 @@ pub struct AddressMap<'a> {
 pub(super) struct Extent {
     /// No address below the first one, or more than the second one above it, lies in a region.
     reach: (u32, u32),
-    /// Every address in between lies in a region, as in an image without gaps; found out where there is flash to spare for it.
+    /// The same part by part, where there is flash to spare for it.
     #[cfg(not(target_os = "none"))]
-    whole: bool,
+    parts: Parts,
 }
 
 impl Extent {
     #[cfg(not(target_os = "none"))]
-    pub(super) const NONE: Self = Self { reach: (u32::MAX, 0), whole: false };
+    pub(super) const NONE: Self = Self { reach: (u32::MAX, 0), parts: Parts::NONE };
 
     pub(super) fn of(regions: &[Region]) -> Self {
         let (mut low, mut end) = (u32::MAX, 0);
@@ -55,15 +58,11 @@ impl Extent {
                 low = 0;
             }
         }
+        let reach = (low, end.saturating_sub(low));
         Self {
-            reach: (low, end.saturating_sub(low)),
+            reach,
             #[cfg(not(target_os = "none"))]
-            whole: regions.iter().all(|region| {
-                // Where one ends, another goes on; one that goes on at address 0 is left to the long look.
-                region.address.checked_add(region.len).is_some_and(|behind| {
-                    behind == end || regions.iter().any(|next| behind.wrapping_sub(next.address) < next.len)
-                })
-            }),
+            parts: Parts::of(regions, reach),
         }
     }
 }
@@ -91,18 +90,18 @@ impl<'a> AddressMap<'a> {
         Self { keys: &[], shifts: &[], ..*self }
     }
 
-    /// The lowest address of a region, and how far above it the last one ends.
+    /// Where regions lie, part by part.
     #[cfg(not(target_os = "none"))]
-    pub(super) fn reach(&self) -> (u32, u32) {
-        self.extent.reach
+    pub(super) fn parts(&self) -> &Parts {
+        &self.extent.parts
     }
 
     /// Whether `address` lies in a region. Most words of an image are far from all of them.
     #[inline]
     pub fn contains(&self, address: u32) -> bool {
         #[cfg(not(target_os = "none"))]
-        if self.extent.whole {
-            return address.wrapping_sub(self.extent.reach.0) < self.extent.reach.1;
+        if let Some(answer) = self.extent.parts.contain(address) {
+            return answer;
         }
         address.wrapping_sub(self.extent.reach.0) <= self.extent.reach.1
             && self.regions.iter().any(|region| address.wrapping_sub(region.address) < region.len)

@@ -38,6 +38,8 @@ mod decoder;
 mod error;
 mod io;
 mod map;
+#[cfg(not(target_os = "none"))]
+mod parts;
 pub mod predict;
 mod prelude;
 mod resume;

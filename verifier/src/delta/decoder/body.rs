@@ -128,7 +128,7 @@ impl Machine {
                     }
                     self.operation.missing = self.operation.missing.saturating_sub(1);
                 }
-                let header = &self.header.ok_or(DeltaError::NotRunning)?;
+                let header = self.header.as_ref().ok_or(DeltaError::NotRunning)?;
                 let to = self.written.saturating_add(self.operation.literals);
                 self.copier.begin(self.operation.diagonal, self.operation.copy, to, header)?;
                 self.step = Step::Literals;

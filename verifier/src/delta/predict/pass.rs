@@ -5,7 +5,7 @@
 
 use sealift_manifests::delta_format::{Arch, field};
 
-use super::{Mover, Place, aarch64, arm, data, read, riscv, thumb, xtensa};
+use super::{super::parts::Parts, Mover, Place, aarch64, arm, data, read, riscv, thumb, word, xtensa};
 
 /// Which words may be pointers or distances. That some of them are none is found out by the look that follows.
 struct Pointers {
@@ -13,37 +13,41 @@ struct Pointers {
     wide: bool,
     distances: bool,
     first: u64,
-    span: u32,
+    parts: Parts,
 }
 
 impl Pointers {
     fn new<M>(place: &Place<'_, M>) -> Self {
-        let (low, span) = place.map.reach();
+        let parts = *place.map.parts();
         Self {
             narrow: place.fields & field::POINTER32 != 0,
             wide: place.fields & field::POINTER64 != 0,
             distances: place.fields & field::RELATIVE32 != 0,
-            first: place.map.origin.wrapping_add(u64::from(low)),
-            span,
+            first: place.map.origin.wrapping_add(u64::from(parts.first())),
+            parts,
         }
     }
 
-    /// Whether a word at an aligned address may be one; `word` holds the eight bytes there, or the lower four of them and zeros.
+    /// Whether a word at an aligned address may be one, or the lower half of one.
     #[inline]
-    fn narrow(&self, word: u64) -> bool {
-        self.narrow & ((word as u32).wrapping_sub(self.first as u32) <= self.span)
+    fn near(&self, word: u32) -> bool {
+        (self.narrow | self.wide) & self.parts.may_contain(word.wrapping_sub(self.first as u32).into())
     }
 
     /// Whether a word at an aligned address may be a distance. Most words of code are far too large, and most of data are zero.
     #[inline]
-    fn distance(&self, word: u64) -> bool {
-        self.distances & (word as u32 != 0) & ((word as u32).wrapping_add(0x80_0000) < 0x100_0000)
+    fn distance(&self, word: u32) -> bool {
+        self.distances & (word != 0) & (word.wrapping_add(0x80_0000) < 0x100_0000)
     }
 
-    /// Whether the eight bytes at an address may be a pointer.
+    /// Whether what is `near`, or may be a distance, goes on like it: upper halves of pointers are all the same.
     #[inline]
-    fn wide(&self, pc: u32, word: u64) -> bool {
-        self.wide & (pc & 7 == 0) & (word.wrapping_sub(self.first) <= u64::from(self.span))
+    fn is_met(&self, bytes: &[u8], at: usize, pc: u32) -> bool {
+        if self.narrow | self.distances {
+            return true;
+        }
+        let pointer = |value| self.parts.may_contain(u64::from_le_bytes(value).wrapping_sub(self.first));
+        pc & 7 == 0 && read::<8>(bytes, at).is_none_or(pointer)
     }
 }
 
@@ -52,36 +56,35 @@ pub(super) fn retarget<M: Mover>(bytes: &mut [u8], at: usize, limit: usize, plac
     let pointers = &Pointers::new(place);
     match place.arch {
         Arch::Xtensa => {
-            let pass = |bytes: &[u8], at| xtensa(bytes, at, limit, place, pointers);
+            let mut ahead = 0;
+            let pass = |bytes: &[u8], at| xtensa(bytes, at, limit, place, pointers, &mut ahead);
             stops(bytes, at, limit, place, pass, xtensa::step)
         }
         Arch::RiscV => {
-            let step = |word: u64| if word & 3 == 3 { 4 } else { 2 };
-            let field = |word: u64| matches!(word & 0x7f, 0x6f | 0x17 | 0x37);
-            let pass = |bytes: &[u8], at| walk(bytes, at, limit, place, pointers, 1, step, field);
-            stops(bytes, at, limit, place, pass, riscv::step)
+            stops(bytes, at, limit, place, |bytes, at| riscv(bytes, at, limit, place, pointers), riscv::step)
         }
         Arch::Thumb => {
-            let field = |word: u64| word & 0xf800 == 0xf000;
-            let pass = |bytes: &[u8], at| walk(bytes, at, limit, place, pointers, 1, |_| 2, field);
+            // Either half may be the first one of an instruction.
+            let field = |word: u32| (word & 0xf800 == 0xf000) | (word & 0xf800_0000 == 0xf000_0000);
+            let pass = |bytes: &[u8], at| words(bytes, at, limit, place, pointers, field);
             stops(bytes, at, limit, place, pass, thumb::step)
         }
         Arch::Arm => {
-            let field = |word: u64| (word & 0x0e00_0000 == 0x0a00_0000) | (word & 0x0ff0_0000 == 0x0300_0000);
-            let pass = |bytes: &[u8], at| walk(bytes, at, limit, place, pointers, 3, |_| 4, field);
+            let field = |word: u32| (word & 0x0e00_0000 == 0x0a00_0000) | (word & 0x0ff0_0000 == 0x0300_0000);
+            let pass = |bytes: &[u8], at| words(bytes, at, limit, place, pointers, field);
             stops(bytes, at, limit, place, pass, arm::step)
         }
         Arch::AArch64 => {
-            let field = |word: u64| {
+            let field = |word: u32| {
                 (word & 0x7c00_0000 == 0x1400_0000)
                     | (word & 0x1f00_0000 == 0x1000_0000)
                     | (word & 0x3b00_0000 == 0x1800_0000)
             };
-            let pass = |bytes: &[u8], at| walk(bytes, at, limit, place, pointers, 3, |_| 4, field);
+            let pass = |bytes: &[u8], at| words(bytes, at, limit, place, pointers, field);
             stops(bytes, at, limit, place, pass, aarch64::step)
         }
         Arch::None => {
-            let pass = |bytes: &[u8], at| walk(bytes, at, limit, place, pointers, 3, |_| 4, |_| false);
+            let pass = |bytes: &[u8], at| words(bytes, at, limit, place, pointers, |_| false);
             let step = |_: &mut [u8], at, place: &Place<'_, M>| 4usize.saturating_sub(place.pc(at) as usize & 3);
             stops(bytes, at, limit, place, pass, step)
         }
@@ -98,7 +101,7 @@ fn stops<M: Mover>(
     mut at: usize,
     limit: usize,
     place: &Place<'_, M>,
-    pass: impl Fn(&[u8], usize) -> Stop,
+    mut pass: impl FnMut(&[u8], usize) -> Stop,
     step: impl Fn(&mut [u8], usize, &Place<'_, M>) -> usize,
 ) -> usize {
     while at < limit {
@@ -113,52 +116,84 @@ fn stops<M: Mover>(
     at
 }
 
-/// The next place from `at` on, at most `limit` or a few bytes behind it, at which a field may start: over instructions that start
-/// where `pc & align` is 0, until one that `fields` picks or a word that may be a pointer or a distance.
+/// The next place from `at` on, at most `limit` or a few bytes behind it, at which a field may start: over aligned words, until one
+/// that `fields` picks or one that may be a pointer or a distance.
 #[inline]
-#[allow(clippy::too_many_arguments)]
-fn walk<M: Mover>(
+fn words<M: Mover>(
+    bytes: &[u8],
+    at: usize,
+    limit: usize,
+    place: &Place<'_, M>,
+    pointers: &Pointers,
+    fields: impl Fn(u32) -> bool,
+) -> Stop {
+    if place.pc(at) & 3 != 0 {
+        return (at, true);
+    }
+    for (word, place_of) in words_from(bytes, at, limit).zip((at..).step_by(4)) {
+        let (field, near) = (fields(word), pointers.near(word) | pointers.distance(word));
+        if field | near {
+            let data = near && pointers.is_met(bytes, place_of, place.pc(place_of));
+            if field | data {
+                return (place_of, data);
+            }
+        }
+    }
+    (at.saturating_add(limit.min(bytes.len()).saturating_sub(at) & !3), true)
+}
+
+/// Whole words from `at` to before `limit`.
+#[inline]
+fn words_from(bytes: &[u8], at: usize, limit: usize) -> impl Iterator<Item = u32> {
+    let words = bytes.get(at..limit.min(bytes.len())).unwrap_or(&[]).as_chunks::<4>().0;
+    words.iter().map(|word| u32::from_le_bytes(*word))
+}
+
+/// As [`words`], over instructions of two or four bytes.
+fn riscv<M: Mover>(bytes: &[u8], mut at: usize, limit: usize, place: &Place<'_, M>, pointers: &Pointers) -> Stop {
+    while at < limit {
+        let pc = place.pc(at);
+        let Some(word) = word(bytes, at).filter(|_| pc & 1 == 0) else { break };
+        let near = (pc & 3 == 0) & (pointers.near(word) | pointers.distance(word));
+        let data = near && pointers.is_met(bytes, at, pc);
+        if data | matches!(word & 0x7f, 0x6f | 0x17 | 0x37) {
+            return (at, data);
+        }
+        at = at.saturating_add(if word & 3 == 3 { 4 } else { 2 });
+    }
+    (at, true)
+}
+
+/// As [`words`], over instructions that start anywhere; a pointer or a function's start at the aligned address in between ends one.
+/// `ahead` is the next place of either kind, if it is not behind `at`; 0 at first.
+fn xtensa<M: Mover>(
     bytes: &[u8],
     mut at: usize,
     limit: usize,
     place: &Place<'_, M>,
     pointers: &Pointers,
-    align: u32,
-    step: impl Fn(u64) -> usize,
-    fields: impl Fn(u64) -> bool,
+    ahead: &mut usize,
 ) -> Stop {
-    while at < limit {
-        let pc = place.pc(at);
-        let Some(word) = read::<8>(bytes, at).map(u64::from_le_bytes).filter(|_| pc & align == 0) else { break };
-        let pointer = (pc & 3 == 0) & (pointers.narrow(word) | pointers.wide(pc, word) | pointers.distance(word));
-        if pointer | fields(word) {
-            return (at, pointer);
-        }
-        at = at.saturating_add(step(word));
-    }
-    (at, true)
-}
-
-/// Xtensa's instructions start anywhere; a pointer or a function's start at the aligned address in between ends one.
-fn xtensa<M: Mover>(bytes: &[u8], mut at: usize, limit: usize, place: &Place<'_, M>, pointers: &Pointers) -> Stop {
     if pointers.wide {
         return (at, true);
     }
-    while at < limit {
-        let Some(word) = read::<8>(bytes, at).map(u64::from_le_bytes) else { break };
-        let opcode = word & 15;
-        let len = 3 - usize::from(opcode.wrapping_sub(8) < 6);
-        let ahead = (place.pc(at).wrapping_neg() & 3) as usize;
-        let aligned = word >> (8 * ahead);
-        let half = aligned & 0xffff;
-        let starts = (ahead != 0) & ((half & 0x0fff == 0x0136) | (half == 0xc112));
-        let field = (opcode == 1) | (opcode == 5) | (word & 0x3f == 6);
-        let pointer = pointers.narrow(aligned);
-        let data = (ahead == 0) & (pointer | pointers.distance(word));
-        if field | data | (ahead < len) & (starts | pointer) {
-            return (at, data);
+    if *ahead < at {
+        let aligned = at.saturating_add((place.pc(at).wrapping_neg() & 3) as usize);
+        let ends = |word: u32| pointers.near(word) | pointers.distance(word) | xtensa::is_prologue(word as u16);
+        let words = words_from(bytes, aligned, limit.saturating_add(3));
+        let count = words.take_while(|word| !ends(*word)).count();
+        *ahead = aligned.saturating_add(count.saturating_mul(4));
+    }
+    // No instruction that starts before this reaches it, or the end of what is there.
+    let end = limit.min((*ahead).min(bytes.len()).saturating_sub(2));
+    while at < end
+        && let Some(first) = bytes.get(at)
+    {
+        let opcode = first & 15;
+        if (opcode == 1) | (opcode == 5) | (first & 0x3f == 6) {
+            return (at, false);
         }
-        at = at.saturating_add(len);
+        at = at.saturating_add(3 - usize::from(opcode.wrapping_sub(8) < 6));
     }
     (at, true)
 }

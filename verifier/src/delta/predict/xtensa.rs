@@ -55,7 +55,7 @@ pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) 
 
 /// ENTRY with the stack pointer (windowed ABI), or the ADDI that makes a frame on it (CALL0 ABI).
 #[inline]
-fn is_prologue(half: u16) -> bool {
+pub(super) fn is_prologue(half: u16) -> bool {
     half & 0x0fff == 0x0136 || half == 0xc112
 }
 

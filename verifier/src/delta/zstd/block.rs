@@ -5,6 +5,7 @@ use super::{
     bits::Backward,
     fse,
     huffman::{Huffman, Weights},
+    lookup::Lookup,
 };
 
 /// Symbols of the literal length, offset and match length codes.
@@ -107,7 +108,23 @@ impl<'a, 'i> Ring<'a, 'i> {
         if let Some(place) = self.bytes.get_mut(at) {
             *place = byte;
         }
-        *self.written = self.written.wrapping_add(1);
+        self.filled(1);
+    }
+
+    /// Where the next bytes go: as many of `most` as lie in one piece.
+    fn room(&mut self, most: u32) -> &mut [u8] {
+        Self::room_of(self.bytes, *self.written, most)
+    }
+
+    fn room_of(bytes: &mut [u8], written: u32, most: u32) -> &mut [u8] {
+        let at = written as usize & bytes.len().wrapping_sub(1);
+        let most = most.min(HANDED_OVER - (written & (HANDED_OVER - 1))) as usize;
+        bytes.get_mut(at..).and_then(|tail| tail.get_mut(..most)).unwrap_or(&mut [])
+    }
+
+    /// Takes `count` bytes that were put into [`Self::room`].
+    fn filled(&mut self, count: u32) {
+        *self.written = self.written.wrapping_add(count);
         if *self.written & (HANDED_OVER - 1) == 0 {
             self.hand_over();
         }
@@ -147,12 +164,12 @@ impl<'a, 'i> Ring<'a, 'i> {
     fn fetch(&mut self, distance: u32, length: u32) -> Result<u32, Corrupt> {
         self.hand_over();
         let images = self.images.as_mut().ok_or(Corrupt)?;
-        let mut bytes = [0; 64];
-        let room = bytes.get_mut(..length.min(64) as usize).unwrap_or(&mut []);
-        let count = images.read(distance, room);
-        let read = bytes.get(..count).filter(|read| !read.is_empty()).ok_or(Corrupt)?;
-        read.iter().for_each(|&byte| self.push(byte));
-        Ok(count as u32)
+        let count = images.read(distance, Self::room_of(self.bytes, *self.written, length)) as u32;
+        if count == 0 {
+            return Err(Corrupt);
+        }
+        self.filled(count);
+        Ok(count)
     }
 }
 
@@ -233,7 +250,7 @@ impl Entropy {
             BlockKind::Raw => Literals::Raw(content),
             BlockKind::Rle => Literals::Rle(*content.first().ok_or(Corrupt)?),
         };
-        literals.copy(header.size, &self.huffman, ring)?;
+        literals.copy(header.size, &self.huffman, &Lookup::new(&self.huffman, 0), ring)?;
         ring.hand_over();
         Ok(())
     }
@@ -249,6 +266,7 @@ impl Entropy {
         if literals_left > most {
             return Err(Corrupt);
         }
+        let lookup = &Lookup::new(&self.huffman, if literals.coded() { literals_left } else { 0 });
         let end = ring.written.wrapping_add(most);
         let (count, rest) = sequence_count(rest)?;
         if count > 0 {
@@ -279,7 +297,7 @@ impl Entropy {
                 if literal_len.saturating_add(match_len).saturating_add(literals_left) > room {
                     return Err(Corrupt);
                 }
-                literals.copy(literal_len, &self.huffman, ring)?;
+                literals.copy(literal_len, &self.huffman, lookup, ring)?;
                 ring.repeat(distance(offset, literal_len, &mut memory.recent)?, match_len)?;
             }
             if bits.left() != 0 {
@@ -288,7 +306,7 @@ impl Entropy {
         } else if !rest.is_empty() {
             return Err(Corrupt);
         }
-        literals.copy(literals_left, &self.huffman, ring)?;
+        literals.copy(literals_left, &self.huffman, lookup, ring)?;
         literals.end()
     }
 
@@ -405,36 +423,61 @@ impl Entropy {
 }
 
 impl<'a> Literals<'a> {
+    /// Whether they are in a Huffman code.
+    fn coded(&self) -> bool {
+        matches!(self, Self::Huffman { .. })
+    }
+
     /// Moves the next `count` literals into the ring.
-    fn copy(&mut self, count: u32, huffman: &Huffman, ring: &mut Ring<'_, '_>) -> Result<(), Corrupt> {
-        match self {
-            Self::Raw(bytes) => {
-                let (now, later) = bytes.split_at_checked(count as usize).ok_or(Corrupt)?;
-                now.iter().for_each(|&byte| ring.push(byte));
-                *bytes = later;
+    fn copy(
+        &mut self,
+        mut count: u32,
+        huffman: &Huffman,
+        lookup: &Lookup,
+        ring: &mut Ring<'_, '_>,
+    ) -> Result<(), Corrupt> {
+        while count > 0 {
+            let room = ring.room(count);
+            let taken = self.take(huffman, lookup, room)?;
+            if taken == 0 {
+                return Err(Corrupt);
             }
-            Self::Rle(byte) => (0..count).for_each(|_| ring.push(*byte)),
-            Self::Huffman { streams, next, per_stream, left_in_stream, bits } => {
-                for _ in 0..count {
-                    let reader = match bits {
-                        Some(reader) if *left_in_stream > 0 => reader,
-                        _ => {
-                            // The stream before must have been used up to its last bit.
-                            if bits.is_some_and(|reader| reader.left() != 0) {
-                                return Err(Corrupt);
-                            }
-                            let stream = streams.get(*next).ok_or(Corrupt)?;
-                            *next += 1;
-                            *left_in_stream = *per_stream;
-                            bits.insert(Backward::new(stream)?)
-                        }
-                    };
-                    ring.push(huffman.decode(reader)?);
-                    *left_in_stream -= 1;
-                }
-            }
+            ring.filled(taken);
+            count = count.saturating_sub(taken);
         }
         Ok(())
+    }
+
+    /// Puts the next literals into `room`, as many of them as come at once; returns how many.
+    fn take(&mut self, huffman: &Huffman, lookup: &Lookup, room: &mut [u8]) -> Result<u32, Corrupt> {
+        match self {
+            Self::Raw(bytes) => {
+                let (now, later) = bytes.split_at_checked(room.len()).ok_or(Corrupt)?;
+                room.copy_from_slice(now);
+                *bytes = later;
+            }
+            Self::Rle(byte) => room.fill(*byte),
+            Self::Huffman { streams, next, per_stream, left_in_stream, bits } => {
+                let reader = match bits {
+                    Some(reader) if *left_in_stream > 0 => reader,
+                    _ => {
+                        // The stream before must have been used up to its last bit.
+                        if bits.is_some_and(|reader| reader.left() != 0) {
+                            return Err(Corrupt);
+                        }
+                        let stream = streams.get(*next).ok_or(Corrupt)?;
+                        *next += 1;
+                        *left_in_stream = *per_stream;
+                        bits.insert(Backward::new(stream)?)
+                    }
+                };
+                let now = (*left_in_stream).min(room.len() as u32);
+                lookup.fill(huffman, reader, room.get_mut(..now as usize).unwrap_or(&mut []))?;
+                *left_in_stream -= now;
+                return Ok(now);
+            }
+        }
+        Ok(room.len() as u32)
     }
 
     /// After the last literal nothing may be left over.

@@ -10,8 +10,7 @@ use super::{
     fse::{self, MAX_WEIGHT_LOG},
 };
 
-/// Longest code (RFC 8878 section 4.2.1).
-const MAX_BITS: usize = 11;
+const MAX_BITS: usize = Huffman::MAX_BITS;
 
 /// What a frame keeps of its Huffman code from block to block, since a later block may use it again: the weights.
 pub(super) struct Weights {
@@ -100,6 +99,9 @@ impl Weights {
 }
 
 impl Huffman {
+    /// Longest code (RFC 8878 section 4.2.1).
+    pub(super) const MAX_BITS: usize = 11;
+
     pub(super) const NEW: Self =
         Self { max_bits: 0, sorted: [0; 256], first_code: [0; MAX_BITS + 2], first_symbol: [0; MAX_BITS + 2] };
 
@@ -148,6 +150,30 @@ impl Huffman {
         }
         self.max_bits = max_bits as u8;
         Ok(())
+    }
+
+    /// Bits of the longest code.
+    #[cfg(not(target_os = "none"))]
+    pub(super) fn max_bits(&self) -> u8 {
+        self.max_bits
+    }
+
+    /// Every symbol in the order of its code, with the code's length, and how many codes of the longest kind begin with it.
+    #[cfg(not(target_os = "none"))]
+    pub(super) fn each(&self, mut take: impl FnMut(u8, u8, usize)) {
+        let mut code = 0u16;
+        let mut symbols = self.sorted.iter();
+        for weight in 1..=self.max_bits {
+            let behind = self.first_code.get(usize::from(weight) + 1).copied().unwrap_or(0);
+            let behind = if weight == self.max_bits { 1 << self.max_bits } else { behind };
+            let codes = 1u16 << (weight - 1);
+            while code < behind
+                && let Some(symbol) = symbols.next()
+            {
+                take(*symbol, self.max_bits + 1 - weight, codes.into());
+                code = code.saturating_add(codes);
+            }
+        }
     }
 
     /// Decodes one symbol.

@@ -14,6 +14,7 @@ mod block;
 mod frame;
 mod fse;
 mod huffman;
+mod lookup;
 
 pub(super) use block::{BlockHeader, Entropy, Images, Memory, Ring};
 pub(super) use frame::{FrameHeader, FrameStart};
