@@ -6,7 +6,7 @@ use sealift_manifests::delta_format::STREAMS;
 use sealift_verifier::delta::walk_frame;
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
-use super::{CreateError, serial::Section};
+use super::{CreateError, beside, serial::Section};
 
 /// A block's bytes (header included) and what it yields.
 pub(super) struct Block {
@@ -53,12 +53,23 @@ pub(super) fn blocks(data: &[u8], window_log: u8, level: i32) -> Result<VecDeque
     Ok(found)
 }
 
-/// A section's bytes in the patch: its length, then blocks in the order of use.
-pub(super) fn section(section: &Section, window_logs: &[u8; STREAMS], level: i32) -> Result<Vec<u8>, CreateError> {
-    let mut queues = Vec::with_capacity(STREAMS);
-    for (stream, window_log) in section.streams.iter().zip(window_logs) {
-        queues.push(blocks(stream, *window_log, level)?);
-    }
+/// Sections with less than this are compressed before a second thread has started.
+const SMALL: usize = 64 * 1024;
+
+/// A section's bytes in the patch: its length, then blocks in the order of use. Whether a second thread may help is `beside`.
+pub(super) fn section(
+    section: &Section,
+    window_logs: &[u8; STREAMS],
+    level: i32,
+    beside: bool,
+) -> Result<Vec<u8>, CreateError> {
+    let queue = |stream: usize| blocks(&section.streams[stream], window_logs[stream], level);
+    let queues = if beside && section.raw_len() >= SMALL {
+        beside::each(STREAMS, queue)
+    } else {
+        (0..STREAMS).map(queue).collect()
+    };
+    let mut queues = queues.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut bytes = section.len.to_le_bytes().to_vec();
     let mut unread = [0u32; STREAMS];
     for &(stream, count) in &section.order {

@@ -1,16 +1,10 @@
 //! From two images to a patch.
 
-use sealift_manifests::delta_format::{
-    Arch, HEADER_LEN, Header, MAX_REGIONS, READ_BACK_MARGIN, RamClass, STREAMS, field, stream,
-};
-use sha2::{Digest, Sha256};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::{
-    Costs, CreateError, apply,
+    Costs, CreateError, apply, beside,
     compress::{self, blocks},
     detect::candidates,
-    full::compressed_image,
+    facts::Facts,
     hint::Hints,
     index::Index,
     kinds,
@@ -20,10 +14,13 @@ use super::{
     predicted::{Prediction, View},
     serial, shifts,
 };
+use sealift_manifests::delta_format::{
+    Arch, HEADER_LEN, Header, MAX_REGIONS, READ_BACK_MARGIN, RamClass, STREAMS, field, stream,
+};
 
 /// Longest pair of images: base and twice the target together. Diagonals then fit the format's 30 bits.
 const LONGEST: usize = 1 << 29;
-/// Images that have up to this many bytes together are matched with two predictions at a time.
+/// Images that have up to this many bytes together are matched with two predictions at a time, and compressed for two classes.
 const PARALLEL: usize = 8 << 20;
 /// Images that have more bytes than this together are not tried as one frame: the reference compressor would take some 20 bytes of memory
 /// for each byte of them, and minutes.
@@ -112,6 +109,12 @@ struct Attempt {
     prediction: Prediction,
 }
 
+/// What a delta would be in a class: its length, and the body of one frame that has it.
+struct InClass {
+    len: usize,
+    over: Option<Created>,
+}
+
 /// The smallest of some attempts, with everything that was tried.
 fn smallest(attempts: impl IntoIterator<Item = Result<Attempt, CreateError>>) -> Result<Attempt, CreateError> {
     let mut best: Option<Attempt> = None;
@@ -144,9 +147,8 @@ struct Job<'a> {
     target: &'a [u8],
     options: &'a CreateOptions,
     costs: Costs,
-    digests: ([u8; 32], [u8; 32]),
+    facts: &'a Facts<'a>,
     watch: &'a dyn Watch,
-    full_at_most: usize,
 }
 
 /// Is told how a delta gets on, in bytes of image that are matched. Several threads may tell.
@@ -166,10 +168,10 @@ impl Watch for () {
 /// Makes a delta from `base` to `target`.
 ///
 /// Memory besides the two images: 4 bytes a byte of base and 2 a byte of image for matching, and one or two for the result. Images
-/// that have 8 MiB or less together are matched on two threads, with twice that. A target of more than 1 MiB is parsed in two
-/// halves against one index, on two threads where one attempt is made at a time; that takes 256 KiB more. The result does not depend
+/// that have 8 MiB or less together are matched on two threads, with twice that. A target of more than 1 MiB is parsed in four
+/// parts against one index, on two threads where one attempt is made at a time; that takes 256 KiB more. The result does not depend
 /// on the number of processors. Where images of up to 16 MiB together have little in common, the reference compressor takes another 20 to
-/// 25 bytes for each byte of them.
+/// 25 bytes for each byte of them (twice that for up to 8 MiB, where the sizes in other classes are asked for).
 ///
 /// # Errors
 /// [`CreateError`]; a patch that does not decode to the target is never returned.
@@ -190,28 +192,32 @@ pub fn create_watched(
     if base.len() + 2 * target.len() >= LONGEST {
         return Err(CreateError::TooLong { base: base.len(), target: target.len() });
     }
-    let digests = (Sha256::digest(base).into(), Sha256::digest(target).into());
-    let full_at_most = compressed_image(target, options.ram, 1)?.len().min(target.len());
-    let job = Job { base, target, options, costs: Costs::default(), digests, watch, full_at_most };
-    let mut best = match options.predict {
-        Predict::Off => job.plain()?,
-        Predict::Likeliest => match candidates(base, target, &options.hints).into_iter().next() {
-            Some(prediction) => job.predicted(prediction, false)?,
-            None => job.plain()?,
-        },
-        Predict::All => job.all()?,
-    };
-    let over = job.over(options.ram, best.created.patch.len())?;
-    let class_sizes = if options.class_sizes { job.class_sizes(&best, over.as_ref())? } else { Vec::new() };
-    if let Some(over) = over {
-        let tried = [std::mem::take(&mut best.created.tried), over.tried].concat();
-        best.created = Created { tried, ..over };
-    }
-    verify(base, target, &best.created)?;
-    Ok(Created { class_sizes, ..best.created })
+    let facts = &Facts::new(base, target, options.ram);
+    let job = Job { base, target, options, costs: Costs::default(), facts, watch };
+    // The index, with which matching begins, leaves a processor free.
+    beside::both(|| facts.find(), || job.make()).1
 }
 
 impl Job<'_> {
+    fn make(&self) -> Result<Created, CreateError> {
+        let Self { base, target, options, .. } = *self;
+        let mut best = match options.predict {
+            Predict::Off => self.plain()?,
+            Predict::Likeliest => match candidates(base, target, &options.hints).into_iter().next() {
+                Some(prediction) => self.predicted(prediction, false)?,
+                None => self.plain()?,
+            },
+            Predict::All => self.all()?,
+        };
+        let (class_sizes, over) = self.in_classes(&best)?;
+        if let Some(over) = over {
+            let tried = [std::mem::take(&mut best.created.tried), over.tried].concat();
+            best.created = Created { tried, ..over };
+        }
+        verify(base, target, &best.created)?;
+        Ok(Created { class_sizes, ..best.created })
+    }
+
     fn all(&self) -> Result<Attempt, CreateError> {
         let predictions = candidates(self.base, self.target, &self.options.hints);
         let attempt = |place: usize| match place.checked_sub(1) {
@@ -223,31 +229,19 @@ impl Job<'_> {
             return smallest((0..count).map(attempt));
         }
         // The likeliest prediction takes longest and goes first; results keep the order of attempts.
-        let next = AtomicUsize::new(0);
-        let worker = || {
-            let places =
-                std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&place| place < count));
-            places.map(|place| (place + 1) % count).map(|place| (place, attempt(place))).collect::<Vec<_>>()
-        };
-        let mut attempts = std::thread::scope(|scope| {
-            let other = scope.spawn(worker);
-            let mut attempts = worker();
-            let died = || vec![(0, Err(CreateError::Internal("a matching thread died".into())))];
-            attempts.extend(other.join().unwrap_or_else(|_| died()));
-            attempts
-        });
-        attempts.sort_by_key(|(place, _)| *place);
-        smallest(attempts.into_iter().map(|(_, attempt)| attempt))
+        let mut attempts = beside::each(count, |turn| attempt((turn + 1) % count));
+        attempts.rotate_right(1);
+        smallest(attempts)
     }
 
     /// The body of one frame, where it is smaller than `len` by more than it costs a device. It is not made for images that have most
     /// of their bytes in common.
     fn over(&self, ram: RamClass, len: usize) -> Result<Option<Created>, CreateError> {
         let options = self.options;
-        if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < self.full_at_most {
+        if !options.read_back || self.base.len() + self.target.len() > UNLIKE || len * 2 < self.facts.full_at_most()? {
             return Ok(None);
         }
-        let header = self.header(ram, &Prediction::none());
+        let header = self.header(ram, &Prediction::none())?;
         let over = over::over(self.base, self.target, ram, options.resume_interval, options.level, &header)?;
         let over::Over { patch, header, sections } = over;
         // A few bytes less are no reason to ask for a slot that can be read back, and for larger sections.
@@ -260,51 +254,72 @@ impl Job<'_> {
             sections,
             tried,
             class_sizes: Vec::new(),
-            full_at_most: self.full_at_most,
+            full_at_most: self.facts.full_at_most()?,
         };
         Ok(smaller.then_some(created))
     }
 
-    /// Length of an attempt's patch, or of a body of one frame where that is smaller, in each class. `over` is the own class's.
-    fn class_sizes(&self, attempt: &Attempt, over: Option<&Created>) -> Result<Vec<(RamClass, usize)>, CreateError> {
-        let size = |ram| {
+    /// Length of an attempt's patch, or of a body of one frame where that is smaller, in each class that is asked for; and that body
+    /// for the own class.
+    fn in_classes(&self, attempt: &Attempt) -> Result<(Vec<(RamClass, usize)>, Option<Created>), CreateError> {
+        if !self.options.class_sizes {
+            return Ok((Vec::new(), self.in_class(self.options.ram, attempt)?.over));
+        }
+        let in_class = |place: usize| self.in_class(RamClass::ALL[place], attempt);
+        let count = RamClass::ALL.len();
+        let found = if self.is_small() { beside::each(count, in_class) } else { (0..count).map(in_class).collect() };
+        let (mut sizes, mut own) = (Vec::new(), None);
+        for (ram, found) in RamClass::ALL.into_iter().zip(found) {
+            let InClass { len, over } = found?;
+            sizes.push((ram, len));
             if ram == self.options.ram {
-                return Ok(over.map_or(attempt.created.patch.len(), |over| over.patch.len()));
+                own = over;
             }
-            let len = self.in_class(ram, attempt)?;
-            Ok(self.over(ram, len)?.map_or(len, |over| over.patch.len()))
-        };
-        RamClass::ALL.into_iter().map(|ram| Ok((ram, size(ram)?))).collect()
+        }
+        Ok((sizes, own))
+    }
+
+    /// An attempt's patch in a class, or a body of one frame where that is smaller.
+    fn in_class(&self, ram: RamClass, attempt: &Attempt) -> Result<InClass, CreateError> {
+        let len = if ram == self.options.ram { attempt.created.patch.len() } else { self.len_in(ram, attempt)? };
+        let over = self.over(ram, len)?;
+        Ok(InClass { len: over.as_ref().map_or(len, |over| over.patch.len()), over })
     }
 
     /// A header of these images, without what only a body has.
-    fn header(&self, ram: RamClass, prediction: &Prediction) -> Header {
-        Header {
+    fn header(&self, ram: RamClass, prediction: &Prediction) -> Result<Header, CreateError> {
+        let (base_sha256, target_sha256) = self.facts.digests()?;
+        Ok(Header {
             ram,
             arch: prediction.arch,
             fields: prediction.fields,
             base_len: self.base.len() as u32,
             target_len: self.target.len() as u32,
-            base_sha256: self.digests.0,
-            target_sha256: self.digests.1,
+            base_sha256,
+            target_sha256,
             window_logs: window_logs(ram),
             shifts: prediction.map.keys.len() as u16,
             block: 0,
             regions: prediction.map.regions.len() as u8,
             body: 0,
-        }
+        })
     }
 
     /// Length of an attempt's patch in another class.
-    fn in_class(&self, ram: RamClass, attempt: &Attempt) -> Result<usize, CreateError> {
+    fn len_in(&self, ram: RamClass, attempt: &Attempt) -> Result<usize, CreateError> {
         let options = CreateOptions { ram, ..self.options.clone() };
         let job = Job { options: &options, costs: self.costs.clone(), ..*self };
         Ok(job.with_table(attempt.prediction.clone(), attempt.ops.clone())?.created.patch.len())
     }
 
+    /// Whether there is memory to do two things with the images at a time.
+    fn is_small(&self) -> bool {
+        self.base.len() + self.target.len() <= PARALLEL
+    }
+
     /// Whether one attempt is made at a time.
     fn alone(&self) -> bool {
-        self.options.predict != Predict::All || self.base.len() + self.target.len() > PARALLEL
+        self.options.predict != Predict::All || !self.is_small()
     }
 
     fn read_back(&self) -> u8 {
@@ -382,7 +397,7 @@ impl Job<'_> {
         let mut difference = prediction.predict(&ops, base, target);
         subtract(&ops, &mut difference, target);
         debug_assert!(prediction.map.regions.len() <= MAX_REGIONS);
-        let mut header = self.header(options.ram, &prediction);
+        let mut header = self.header(options.ram, &prediction)?;
         let logs = header.window_logs;
         let mut patch = vec![0; HEADER_LEN];
         for block in blocks(&prediction.map.to_bytes(), logs[stream::LITERAL], options.level)? {
@@ -394,7 +409,7 @@ impl Job<'_> {
         let mut sections = 0;
         if !target.is_empty() {
             let whole = serial::section(&ops, 0, target, &difference);
-            let body = compress::section(&whole, &logs, options.level)?;
+            let body = compress::section(&whole, &logs, options.level, self.alone())?;
             let count = (body.len() as u32 / options.resume_interval.max(1024)).max(1);
             sections = 1;
             if count == 1 {
@@ -405,7 +420,7 @@ impl Job<'_> {
                 for part in split(&ops, &whole, count) {
                     let section = serial::section(&part, start, target, &difference);
                     start += section.len;
-                    patch.extend_from_slice(&compress::section(&section, &logs, options.level)?);
+                    patch.extend_from_slice(&compress::section(&section, &logs, options.level, self.alone())?);
                     sections += 1;
                 }
             }
@@ -423,7 +438,7 @@ impl Job<'_> {
             sections,
             tried: vec![tried],
             class_sizes: Vec::new(),
-            full_at_most: self.full_at_most,
+            full_at_most: self.facts.full_at_most()?,
         };
         Ok(Attempt { created, ops, prediction })
     }

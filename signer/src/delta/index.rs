@@ -5,6 +5,8 @@
 
 use libsais::SuffixArrayConstruction;
 
+use super::beside;
+
 /// An index of the base, for any number of parses.
 pub(super) struct Index<'a> {
     pub(super) base: &'a [u8],
@@ -16,6 +18,8 @@ pub(super) struct Index<'a> {
     milestones: Vec<u64>,
 }
 
+/// Bases with less than this are indexed before a second thread has started.
+const SMALL: usize = 256 * 1024;
 /// Suffixes from one milestone to the next.
 const MILESTONE: usize = 16;
 /// Searches that go on side by side.
@@ -52,25 +56,38 @@ struct Search {
     found: u64,
 }
 
+/// The suffix array.
+fn suffixes(base: &[u8]) -> Vec<i32> {
+    if base.is_empty() {
+        return Vec::new();
+    }
+    let construction = SuffixArrayConstruction::for_text(base).in_owned_buffer32();
+    construction.single_threaded().run().map(|array| array.into_vec()).unwrap_or_default()
+}
+
+/// Where the suffixes that start with each pair of bytes begin in it.
+fn buckets(base: &[u8]) -> Vec<u32> {
+    let mut buckets = vec![0u32; 65_537];
+    for pair in base.windows(2) {
+        buckets[usize::from(u16::from_be_bytes([pair[0], pair[1]])) + 1] += 1;
+    }
+    // The last byte is a suffix of its own and comes first among those with its first byte.
+    if let Some(&last) = base.last() {
+        buckets[usize::from(last) << 8] += 1;
+    }
+    for at in 1..buckets.len() {
+        buckets[at] += buckets[at - 1];
+    }
+    buckets
+}
+
 impl<'a> Index<'a> {
     pub(super) fn new(base: &'a [u8]) -> Self {
-        let suffixes = if base.is_empty() {
-            Vec::new()
+        let (buckets, suffixes) = if base.len() < SMALL {
+            (buckets(base), suffixes(base))
         } else {
-            let construction = SuffixArrayConstruction::for_text(base).in_owned_buffer32();
-            construction.single_threaded().run().map(|array| array.into_vec()).unwrap_or_default()
+            beside::both(|| buckets(base), || suffixes(base))
         };
-        let mut buckets = vec![0u32; 65_537];
-        for pair in base.windows(2) {
-            buckets[usize::from(u16::from_be_bytes([pair[0], pair[1]])) + 1] += 1;
-        }
-        // The last byte is a suffix of its own and comes first among those with its first byte.
-        if let Some(&last) = base.last() {
-            buckets[usize::from(last) << 8] += 1;
-        }
-        for at in 1..buckets.len() {
-            buckets[at] += buckets[at - 1];
-        }
         let milestones = suffixes.iter().step_by(MILESTONE).map(|&at| start_of(&base[at as usize..])).collect();
         Self { base, suffixes, buckets, milestones }
     }

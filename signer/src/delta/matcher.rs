@@ -8,7 +8,7 @@
 //! Memory: 4 bytes a byte of base for the suffix array and half a byte for its milestones, 256 KiB of index, and some 12 bytes an operation considered.
 
 use super::{
-    Costs, Watch,
+    Costs, Watch, beside,
     index::{Index, Place, TOGETHER, common},
 };
 
@@ -26,6 +26,8 @@ const SHORTEST: usize = 5;
 const LANES: usize = 20;
 /// Images up to this many bytes are looked at more closely than larger ones, for which that would take too long.
 const SMALL: usize = 1 << 20;
+/// Parts in which a larger one is parsed: more than threads, since they don't take equally long.
+const PARTS: usize = 4;
 /// Bytes after which a watcher is told.
 const TOLD: usize = 64 * 1024;
 /// Bits of the index of the target's own bytes.
@@ -117,25 +119,16 @@ pub(super) struct Rules<'a> {
     pub(super) beside: bool,
 }
 
-/// Parses `target` (as long as the image, possibly normalised) against the index's base. A large one is parsed in two halves that
-/// know nothing of each other, so that two threads can; the result does not depend on whether they did.
+/// Parses `target` (as long as the image, possibly normalised) against the index's base. A large one is parsed in parts that know
+/// nothing of each other, so that two threads can; the result does not depend on whether they did.
 pub(super) fn parse(index: &Index<'_>, target: &[u8], rules: Rules<'_>, watch: &dyn Watch) -> Vec<Op> {
     let part = |from: usize, to: usize| Parse::new(index, target, rules, from, to).run(rules.margin, watch);
     if target.len() <= SMALL {
         return part(0, target.len());
     }
-    let half = target.len() / 2;
-    if !rules.beside {
-        return joined(part(0, half), part(half, target.len()), index.base.len());
-    }
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| part(0, half));
-        let second = part(half, target.len());
-        match first.join() {
-            Ok(first) => joined(first, second, index.base.len()),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+    let quarter = |place: usize| part(target.len() * place / PARTS, target.len() * (place + 1) / PARTS);
+    let parts = if rules.beside { beside::each(PARTS, quarter) } else { (0..PARTS).map(quarter).collect() };
+    parts.into_iter().reduce(|first, second| joined(first, second, index.base.len())).unwrap_or_default()
 }
 
 /// The operations of two parts that follow one another: what goes on across the seam is one.
@@ -175,7 +168,7 @@ impl<'a, 'b> Parse<'a, 'b> {
             lanes: Vec::new(),
             hashes: if rules.read_back { vec![NONE; 1 << SELF_BITS] } else { Vec::new() },
             // Of what was hashed longer ago, hardly anything would be left.
-            hashed: from.saturating_sub(16 << SELF_BITS),
+            hashed: from.saturating_sub(4 << SELF_BITS),
             found: Found { diagonal: 0, end: 0, again: 0 },
             places: Places::default(),
             pace,

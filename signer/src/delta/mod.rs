@@ -18,11 +18,13 @@
 //! ```
 
 mod apply;
+mod beside;
 mod compress;
 mod containers;
 mod costs;
 mod create;
 mod detect;
+mod facts;
 mod full;
 mod hint;
 mod index;
