@@ -109,6 +109,9 @@ struct Attempt {
     prediction: Prediction,
 }
 
+/// Lengths of a delta by class.
+type Sizes = Vec<(RamClass, usize)>;
+
 /// What a delta would be in a class: its length, and the body of one frame that has it.
 struct InClass {
     len: usize,
@@ -261,7 +264,7 @@ impl Job<'_> {
 
     /// Length of an attempt's patch, or of a body of one frame where that is smaller, in each class that is asked for; and that body
     /// for the own class.
-    fn in_classes(&self, attempt: &Attempt) -> Result<(Vec<(RamClass, usize)>, Option<Created>), CreateError> {
+    fn in_classes(&self, attempt: &Attempt) -> Result<(Sizes, Option<Created>), CreateError> {
         if !self.options.class_sizes {
             return Ok((Vec::new(), self.in_class(self.options.ram, attempt)?.over));
         }

@@ -25,6 +25,8 @@ struct Stream {
 /// All streams, with the one set of entropy tables they share.
 #[repr(C)]
 pub(super) struct Streams {
+    /// Bytes of all windows.
+    windows: u32,
     streams: [Stream; STREAMS],
     memories: [Memory; STREAMS],
     entropy: Entropy,
@@ -62,6 +64,7 @@ impl Streams {
         entropy: Entropy::NEW,
         memories: [const { Memory::NEW }; STREAMS],
         streams: [Stream { start: 0, window: 0, written: 0, read: 0, ended: false }; STREAMS],
+        windows: 0,
     };
 
     /// Starts new frames with these windows, one after the other in the shared memory. A log of 0 stands for no window.
@@ -72,12 +75,13 @@ impl Streams {
             *stream = Stream { start, window, written: 0, read: 0, ended: false };
             start = start.saturating_add(window);
         }
+        self.windows = start;
         self.memories.iter_mut().for_each(Memory::clear);
     }
 
     /// Bytes of all windows.
     pub(super) fn windows(&self) -> usize {
-        self.streams.iter().map(|stream| stream.window as usize).sum()
+        self.windows as usize
     }
 
     /// Whether the stream's last block was read.

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     process, project,
 };
-use tools::{Run, Tool};
+use tools::{Cost, Run, Tool};
 
 /// What is measured, and where results go.
 #[derive(Args)]
@@ -66,8 +66,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
                     "  {:24} {:>9} bytes  {:>7.2} s  {:>6} MiB",
                     tool.name,
                     run.patch,
-                    run.create_s,
-                    run.create_kib / 1024
+                    run.create.elapsed_s,
+                    run.create.kib / 1024
                 ),
                 // A tool that can't do a pair is told, and the others go on.
                 Err(why) => eprintln!("  {:24} failed: {why}", tool.name),
@@ -176,8 +176,8 @@ fn table(tools: &[Tool], rows: &[Row]) -> String {
     let size = |row: &Row| of_bsdiff(row, |run| run.patch as f64);
     places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, executable, size, patch)));
     text.push_str(
-        "\n\nSeconds of processor time to create / to apply (the whole process, user and system; Python tools include Python), and \
-         peak MiB of both:\n\n",
+        "\n\nSeconds to create / to apply (the whole process; Python tools include Python), in brackets those of processor time, \
+         and peak MiB of both:\n\n",
     );
     heading(&mut text, "pair", tools);
     for row in rows {
@@ -185,28 +185,27 @@ fn table(tools: &[Tool], rows: &[Row]) -> String {
         for run in &row.runs {
             match run {
                 Some(run) => {
-                    let mib = |kib: u64| kib as f64 / 1024.0;
-                    _ = write!(
-                        text,
-                        " {:.3} / {:.3}, {:.0} / {:.0} |",
-                        run.create_s,
-                        run.apply_s,
-                        mib(run.create_kib),
-                        mib(run.apply_kib)
-                    );
+                    let seconds = |cost: &Cost| format!("{:.3} ({:.3})", cost.elapsed_s, cost.processor_s);
+                    let mib = |cost: &Cost| format!("{:.0}", cost.kib as f64 / 1024.0);
+                    let Run { create, apply, .. } = run;
+                    _ = write!(text, " {} / {}, {} / {} |", seconds(create), seconds(apply), mib(create), mib(apply));
                 }
                 None => text.push_str(" - |"),
             }
         }
         text.push('\n');
     }
-    text.push_str("| create against bsdiff, images over 1 MB |");
     let large = |row: &Row| row.image > 1_000_000;
-    let created = |row: &Row| of_bsdiff(row, |run| run.create_s);
-    places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, large, created, |run| run.create_s)));
-    text.push_str("\n| apply against bspatch |");
-    let applied = |row: &Row| of_bsdiff(row, |run| run.apply_s);
-    places.for_each(|place| text.push_str(&mean(tools, rows, place, |_| true, applied, |run| run.apply_s)));
-    text.push('\n');
+    let mut ratios = |name: &str, counts: fn(&Row) -> bool, figure: fn(&Run) -> f64| {
+        _ = write!(text, "| {name} |");
+        let reference = |row: &Row| of_bsdiff(row, figure);
+        places.clone().for_each(|place| text.push_str(&mean(tools, rows, place, counts, reference, figure)));
+        text.push('\n');
+    };
+    ratios("create against bsdiff, images over 1 MB", large, |run| run.create.elapsed_s);
+    ratios("the same, processor time", large, |run| run.create.processor_s);
+    ratios("apply against bspatch", |_| true, |run| run.apply.elapsed_s);
+    ratios("the same, processor time", |_| true, |run| run.apply.processor_s);
+    ratios("apply against bspatch, images over 1 MB", large, |run| run.apply.elapsed_s);
     text
 }

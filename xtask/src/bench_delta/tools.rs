@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Most runs of a command that are timed, and the seconds of processor time after which no further one is started.
-const RUNS: u32 = 60;
+const RUNS: usize = 60;
 const ENOUGH: f64 = 0.5;
 /// Packages of the peers that come from PyPI.
 const PYTHON_PACKAGES: [&str; 2] = ["detools==0.53.0", "hdiffpatch==2.6.0"];
@@ -31,14 +32,22 @@ pub(super) struct Tool {
 pub(super) struct Run {
     /// Bytes of patch.
     pub(super) patch: u64,
-    /// Seconds to create, and peak memory in KiB.
-    pub(super) create_s: f64,
-    pub(super) create_kib: u64,
-    /// Seconds to apply, and peak memory in KiB.
-    pub(super) apply_s: f64,
-    pub(super) apply_kib: u64,
+    /// What it took to create and to apply.
+    pub(super) create: Cost,
+    pub(super) apply: Cost,
     /// Whether our tool found code in the images.
     pub(super) code: bool,
+}
+
+/// What a process takes.
+#[derive(Clone, Copy)]
+pub(super) struct Cost {
+    /// Seconds from start to end.
+    pub(super) elapsed_s: f64,
+    /// Seconds of processor time, of all threads in user and system mode: other work on the machine hardly changes it.
+    pub(super) processor_s: f64,
+    /// Peak memory in KiB.
+    pub(super) kib: u64,
 }
 
 fn tool(name: &str, ours: bool, create: &str, apply: &str) -> Tool {
@@ -147,8 +156,8 @@ impl Tool {
         })?;
         let (patch, out) = (dir.path().join("patch"), dir.path().join("out"));
         let files = [("{old}", old), ("{new}", new), ("{patch}", &patch), ("{out}", &out)];
-        let (create_s, create_kib, said) = timed(&self.create, &files, dir.path())?;
-        let (apply_s, apply_kib, _) = timed(&self.apply, &files, dir.path())?;
+        let (create, said) = timed(&self.create, &files, dir.path())?;
+        let (apply, _) = timed(&self.apply, &files, dir.path())?;
         if project::read(&out)? != project::read(new)? {
             return Err(Error::Content { path: patch, what: format!("{} does not give the target back", self.name) });
         }
@@ -156,31 +165,34 @@ impl Tool {
         let patch_len = fs::metadata(&patch).map_err(failed)?.len();
         let facts: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
         let code = facts["architecture"].as_str().is_some_and(|set| set != "none");
-        Ok(Run { patch: patch_len, create_s, create_kib, apply_s, apply_kib, code })
+        Ok(Run { patch: patch_len, create, apply, code })
     }
 }
 
-/// Runs a command line: seconds of processor time (which other work on the machine hardly changes), peak KiB, and what it printed.
-fn timed(words: &[String], files: &[(&str, &Path)], dir: &Path) -> Result<(f64, u64, String)> {
+/// Runs a command line as often as it takes for clocks that tick a hundred times a second: what it costs (the median of the time
+/// elapsed), and what it printed.
+fn timed(words: &[String], files: &[(&str, &Path)], dir: &Path) -> Result<(Cost, String)> {
     let figures = dir.join("time");
     let fill = |word: &String| {
         files.iter().fold(word.clone(), |word, (name, file)| word.replace(name, &file.to_string_lossy()))
     };
     let words: Vec<String> = words.iter().map(fill).collect();
-    let mut command = process::command("time");
-    let start = children_s()?;
-    let said = process::succeed(command.args(["-f", "%M", "-o"]).arg(&figures).args(&words))?;
+    let (start, clock) = (children_s()?, Instant::now());
+    let said = process::succeed(process::command("time").args(["-f", "%M", "-o"]).arg(&figures).args(&words))?;
+    let mut elapsed = vec![clock.elapsed().as_secs_f64()];
     let text = project::read_text(&figures)?;
     let wrong = || Error::Content { path: figures.clone(), what: format!("not what GNU time writes: {text}") };
     let kib = text.trim().parse().map_err(|_| wrong())?;
-    // As often as it takes for a clock that ticks a hundred times a second.
-    let (mut runs, mut taken) = (1, children_s()? - start);
-    while taken < ENOUGH && runs < RUNS {
+    let mut taken = children_s()? - start;
+    while taken < ENOUGH && elapsed.len() < RUNS {
+        let clock = Instant::now();
         process::succeed(process::command(&words[0]).args(&words[1..]))?;
-        runs += 1;
+        elapsed.push(clock.elapsed().as_secs_f64());
         taken = children_s()? - start;
     }
-    Ok((taken / f64::from(runs), kib, said))
+    let runs = elapsed.len();
+    elapsed.sort_by(f64::total_cmp);
+    Ok((Cost { elapsed_s: elapsed[runs / 2], processor_s: taken / runs as f64, kib }, said))
 }
 
 /// Processor time of all children that have ended, in user and system mode.

@@ -90,51 +90,53 @@ impl Machine {
             return Ok(Ok(()));
         }
         let windows = &*parts.windows;
-        match self.step {
-            Step::LiteralLen => match self.streams.varint(stream::LITERAL_LEN, &mut self.number, windows)? {
-                Ok(value) => {
-                    self.operation.literals = value;
-                    self.step = Step::CopyLen;
-                }
-                Err(pause) => return Ok(Err(pause)),
-            },
-            Step::CopyLen => match self.streams.varint(stream::COPY_LEN, &mut self.number, windows)? {
-                Ok(value) => {
-                    self.operation.copy = value;
-                    let total = self.operation.literals.checked_add(value).ok_or(DeltaError::OutputBounds)?;
-                    if total == 0 {
-                        return Err(DeltaError::Operation);
+        loop {
+            match self.step {
+                Step::LiteralLen => match self.streams.varint(stream::LITERAL_LEN, &mut self.number, windows)? {
+                    Ok(value) => {
+                        self.operation.literals = value;
+                        self.step = Step::CopyLen;
                     }
-                    if total > self.section_end.saturating_sub(self.written) {
-                        return Err(DeltaError::OutputBounds);
+                    Err(pause) => return Ok(Err(pause)),
+                },
+                Step::CopyLen => match self.streams.varint(stream::COPY_LEN, &mut self.number, windows)? {
+                    Ok(value) => {
+                        self.operation.copy = value;
+                        let total = self.operation.literals.checked_add(value).ok_or(DeltaError::OutputBounds)?;
+                        if total == 0 {
+                            return Err(DeltaError::Operation);
+                        }
+                        if total > self.section_end.saturating_sub(self.written) {
+                            return Err(DeltaError::OutputBounds);
+                        }
+                        self.step = if value > 0 { Step::Diagonal } else { Step::Literals };
                     }
-                    self.step = if value > 0 { Step::Diagonal } else { Step::Literals };
-                }
-                Err(pause) => return Ok(Err(pause)),
-            },
-            Step::Diagonal => match self.streams.byte(stream::DIAGONAL, windows) {
-                Ok(head) => {
-                    self.operation.diagonal = u32::from(head & 0x3f);
-                    self.operation.missing = head >> 6;
-                    self.step = Step::DiagonalLow;
-                }
-                Err(pause) => return Ok(Err(pause)),
-            },
-            _ => {
-                while self.operation.missing > 0 {
-                    match self.streams.byte(stream::DIAGONAL_LOW, windows) {
-                        Ok(byte) => self.operation.diagonal = self.operation.diagonal << 8 | u32::from(byte),
-                        Err(pause) => return Ok(Err(pause)),
+                    Err(pause) => return Ok(Err(pause)),
+                },
+                Step::Diagonal => match self.streams.byte(stream::DIAGONAL, windows) {
+                    Ok(head) => {
+                        self.operation.diagonal = u32::from(head & 0x3f);
+                        self.operation.missing = head >> 6;
+                        self.step = Step::DiagonalLow;
                     }
-                    self.operation.missing = self.operation.missing.saturating_sub(1);
+                    Err(pause) => return Ok(Err(pause)),
+                },
+                Step::DiagonalLow => {
+                    while self.operation.missing > 0 {
+                        match self.streams.byte(stream::DIAGONAL_LOW, windows) {
+                            Ok(byte) => self.operation.diagonal = self.operation.diagonal << 8 | u32::from(byte),
+                            Err(pause) => return Ok(Err(pause)),
+                        }
+                        self.operation.missing = self.operation.missing.saturating_sub(1);
+                    }
+                    let header = self.header.as_ref().ok_or(DeltaError::NotRunning)?;
+                    let to = self.written.saturating_add(self.operation.literals);
+                    self.copier.begin(self.operation.diagonal, self.operation.copy, to, header)?;
+                    self.step = Step::Literals;
                 }
-                let header = self.header.as_ref().ok_or(DeltaError::NotRunning)?;
-                let to = self.written.saturating_add(self.operation.literals);
-                self.copier.begin(self.operation.diagonal, self.operation.copy, to, header)?;
-                self.step = Step::Literals;
+                _ => return Ok(Ok(())),
             }
         }
-        Ok(Ok(()))
     }
 
     pub(super) fn literals<B, O: Output>(
