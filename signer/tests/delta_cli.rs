@@ -58,6 +58,44 @@ fn create_inspect_apply() {
     assert!(fs::read(folder.path().join("out")).unwrap() == new);
 }
 
+/// A program of this machine, and a later one: what comes out is the file, byte for byte.
+#[test]
+fn a_program_of_an_operating_system_is_the_file_that_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = fs::read("/bin/sh").unwrap();
+    assert!(old.starts_with(b"\x7fELF"), "/bin/sh is no ELF file");
+    let mut new = old.clone();
+    let half = new.len() / 2;
+    new[half..half + 40].fill(0x90);
+    // What no segment loads belongs to it.
+    new.extend(b"signed by somebody");
+    fs::write(folder.path().join("old.bin"), &old).unwrap();
+    fs::write(folder.path().join("new.bin"), &new).unwrap();
+    let facts = sealift_in(folder.path(), &[&CREATE[..], &["--json"]].concat()).ok().json();
+    assert_eq!((&facts["image_format"], &facts["codec"]), (&"raw".into(), &"delta".into()), "{facts}");
+    sealift_in(folder.path(), &APPLY).ok();
+    assert!(fs::read(folder.path().join("out")).unwrap() == new);
+}
+
+#[test]
+fn firmware_in_an_elf_file_is_the_image_in_the_slot_and_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-images/images").join(name);
+    fs::copy(image("station-1.0.0-mps2-an385.elf"), folder.path().join("old.bin")).unwrap();
+    fs::copy(image("station-1.1.0-mps2-an385.elf"), folder.path().join("new.bin")).unwrap();
+    let words = sealift_in(folder.path(), &CREATE).ok().stdout;
+    assert!(words.contains("what the ELF file loads, as it stands in the slot"), "{words}");
+    sealift_in(folder.path(), &APPLY).ok();
+    let hex = fs::read_to_string(image("station-1.1.0-mps2-an385.hex")).unwrap();
+    fs::write(folder.path().join("new.hex"), hex).unwrap();
+    let words = sealift_in(folder.path(), &[&CREATE[..5], &["new.hex", "--output", "q"]].concat()).ok().stdout;
+    assert!(words.contains("what the Intel HEX file holds"), "{words}");
+    sealift_in(folder.path(), &["delta", "apply", "--from", "old.bin", "--patch", "q", "--output", "again"]).ok();
+    let applied = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert!(applied("out") == fs::read(image("station-1.1.0-mps2-an385.bin")).unwrap());
+    assert!(applied("out") == applied("again"), "one image in two formats");
+}
+
 #[test]
 fn without_gain_the_full_image_is_written_and_said_so() {
     let folder = tempfile::tempdir().unwrap();

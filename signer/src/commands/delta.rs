@@ -25,8 +25,9 @@ use crate::repository::{fill_output, write_output};
 pub(super) enum Command {
     /// Make a delta between two images, signed by nobody
     ///
-    /// Architecture and addresses come from ELF files, or are found in the images. Where a delta is no gain, the full image is
-    /// written instead, compressed as zstd frames that the same decoder takes.
+    /// Of firmware in ELF or Intel HEX, the image as it stands in the slot is taken; programs and libraries of an operating system are
+    /// files like any other. Architecture and addresses come from ELF files, or are found in the images. Where a delta is no gain, the
+    /// full image is written instead, compressed as zstd frames that the same decoder takes.
     #[command(
         after_help = "Example:\n  sealift delta create --from old.elf --to new.elf --decoder-ram 16KiB --out new.delta"
     )]
@@ -146,6 +147,10 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
                 decoder_ram
             );
             let mut facts = header_facts(&created.header);
+            if let Some(loaded) = loaded(target.format) {
+                words.push_str(&format!("\n  image: {loaded}, as it stands in the slot"));
+            }
+            facts["image_format"] = json!(target.format);
             outcome(&created, &full, &target.bytes, &mut words, &mut facts);
             facts["file"] = json!(out);
             facts["codec"] = if full.instead.is_some() { "zstd" } else { "delta" }.into();
@@ -180,6 +185,15 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
             Ok(Report::new(words, json!({"file": out, "length": length, "sha256": digest.to_string()})))
         }
         Command::Inspect { file } => inspect(&file, &read(&file)?),
+    }
+}
+
+/// What the image is of a file that is not the image itself.
+fn loaded(format: Format) -> Option<&'static str> {
+    match format {
+        Format::Elf => Some("what the ELF file loads"),
+        Format::Ihex => Some("what the Intel HEX file holds"),
+        Format::Raw | Format::Auto => None,
     }
 }
 

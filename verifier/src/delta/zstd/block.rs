@@ -453,7 +453,7 @@ impl<'a> Literals<'a> {
         match self {
             Self::Raw(bytes) => {
                 let (now, later) = bytes.split_at_checked(room.len()).ok_or(Corrupt)?;
-                room.copy_from_slice(now);
+                room.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
                 *bytes = later;
             }
             Self::Rle(byte) => room.fill(*byte),
