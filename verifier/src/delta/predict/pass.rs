@@ -55,11 +55,7 @@ impl Pointers {
 pub(super) fn retarget<M: Mover>(bytes: &mut [u8], at: usize, limit: usize, place: &Place<'_, M>) -> usize {
     let pointers = &Pointers::new(place);
     match place.arch {
-        Arch::Xtensa => {
-            let mut ahead = 0;
-            let pass = |bytes: &[u8], at| xtensa(bytes, at, limit, place, pointers, &mut ahead);
-            stops(bytes, at, limit, place, pass, xtensa::step)
-        }
+        Arch::Xtensa => xtensa(bytes, at, limit, place, pointers),
         Arch::RiscV => {
             stops(bytes, at, limit, place, |bytes, at| riscv(bytes, at, limit, place, pointers), riscv::step)
         }
@@ -101,7 +97,7 @@ fn stops<M: Mover>(
     mut at: usize,
     limit: usize,
     place: &Place<'_, M>,
-    mut pass: impl FnMut(&[u8], usize) -> Stop,
+    pass: impl Fn(&[u8], usize) -> Stop,
     step: impl Fn(&mut [u8], usize, &Place<'_, M>) -> usize,
 ) -> usize {
     while at < limit {
@@ -164,36 +160,54 @@ fn riscv<M: Mover>(bytes: &[u8], mut at: usize, limit: usize, place: &Place<'_, 
     (at, true)
 }
 
-/// As [`words`], over instructions that start anywhere; a pointer or a function's start at the aligned address in between ends one.
-/// `ahead` is the next place of either kind, if it is not behind `at`; 0 at first.
-fn xtensa<M: Mover>(
-    bytes: &[u8],
-    mut at: usize,
-    limit: usize,
-    place: &Place<'_, M>,
-    pointers: &Pointers,
-    ahead: &mut usize,
-) -> Stop {
-    if pointers.wide {
-        return (at, true);
-    }
-    if *ahead < at {
-        let aligned = at.saturating_add((place.pc(at).wrapping_neg() & 3) as usize);
-        let ends = |word: u32| pointers.near(word) | pointers.distance(word) | xtensa::is_prologue(word as u16);
-        let words = words_from(bytes, aligned, limit.saturating_add(3));
-        let count = words.take_while(|word| !ends(*word)).count();
-        *ahead = aligned.saturating_add(count.saturating_mul(4));
-    }
-    // No instruction that starts before this reaches it, or the end of what is there.
-    let end = limit.min((*ahead).min(bytes.len()).saturating_sub(2));
-    while at < end
-        && let Some(first) = bytes.get(at)
-    {
-        let opcode = first & 15;
-        if (opcode == 1) | (opcode == 5) | (first & 0x3f == 6) {
-            return (at, false);
+/// Fields that are found before the first of them is rewritten.
+const FOUND: usize = 64;
+
+/// Over instructions that start anywhere; a pointer or a function's start at the aligned address in between ends one.
+///
+/// What starts where does not depend on fields: those of a stretch are noted first, in a loop without a branch that depends on the
+/// instructions, and rewritten then.
+fn xtensa<M: Mover>(bytes: &mut [u8], mut at: usize, limit: usize, place: &Place<'_, M>, pointers: &Pointers) -> usize {
+    // The next place at which there may be data or the start of a function, unless it is behind `at`.
+    let mut ahead = 0;
+    while at < limit {
+        if ahead < at {
+            ahead = next_start(bytes, at, limit, place, pointers);
         }
-        at = at.saturating_add(3 - usize::from(opcode.wrapping_sub(8) < 6));
+        // No instruction that starts before this reaches that place, or the end of what is there.
+        let end = limit.min(ahead.min(bytes.len()).saturating_sub(2));
+        while at < end {
+            let (mut found, mut count) = ([0; FOUND], 0usize);
+            while at < end
+                && let (Some(first), Some(next)) = (bytes.get(at), found.get_mut(count))
+            {
+                let opcode = first & 15;
+                *next = at;
+                count = count.saturating_add(((opcode == 1) | (opcode == 5) | (first & 0x3f == 6)).into());
+                at = at.saturating_add(3 - usize::from(opcode.wrapping_sub(8) < 6));
+            }
+            for &field in found.iter().take(count) {
+                if let Some(instruction) = read(bytes, field) {
+                    xtensa::rewrite(bytes, field, instruction, place);
+                }
+            }
+        }
+        if at < limit {
+            let taken = data(bytes, at, place).unwrap_or_else(|| xtensa::step(bytes, at, place));
+            at = at.saturating_add(taken.max(1));
+        }
     }
-    (at, true)
+    at
+}
+
+/// The next aligned place from `at` on at which there may be a pointer, a distance or the start of a function; at the latest where no
+/// further word is.
+fn next_start<M: Mover>(bytes: &[u8], at: usize, limit: usize, place: &Place<'_, M>, pointers: &Pointers) -> usize {
+    if pointers.wide {
+        return at;
+    }
+    let aligned = at.saturating_add((place.pc(at).wrapping_neg() & 3) as usize);
+    let ends = |word: u32| pointers.near(word) | pointers.distance(word) | xtensa::is_prologue(word as u16);
+    let count = words_from(bytes, aligned, limit.saturating_add(3)).take_while(|word| !ends(*word)).count();
+    aligned.saturating_add(count.saturating_mul(4))
 }

@@ -23,9 +23,16 @@ pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) 
             return to_word;
         }
     }
+    rewrite(bytes, at, [b0, b1, b2], place);
+    len
+}
+
+/// Rewrites the instruction at `at`, which consists of these bytes, if it holds an address.
+#[inline]
+pub(super) fn rewrite<M: Mover>(bytes: &mut [u8], at: usize, [b0, b1, b2]: [u8; 3], place: &Place<'_, M>) {
     let word = u32::from_le_bytes([b0, b1, b2, 0]);
     let (pc, new_pc) = (place.pc(at), place.new_pc(at));
-    let changed = match opcode {
+    let changed = match b0 & 15 {
         // CALLn: 18 bits of words from the word of the call, plus 4.
         5 if place.fields & field::BRANCH != 0 => {
             let target = (pc & !3).wrapping_add(4).wrapping_add(signed(word >> 6, 18) << 2);
@@ -50,7 +57,6 @@ pub(super) fn step<M: Mover>(bytes: &mut [u8], at: usize, place: &Place<'_, M>) 
         let [b0, b1, b2, _] = changed.to_le_bytes();
         write(bytes, at, [b0, b1, b2]);
     }
-    len
 }
 
 /// ENTRY with the stack pointer (windowed ABI), or the ADDI that makes a frame on it (CALL0 ABI).
