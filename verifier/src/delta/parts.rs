@@ -122,6 +122,7 @@ mod tests {
         let map = AddressMap::new(0, &regions, &[], &[]);
         assert_eq!(map.parts().contain(0x1234_5678), Some(false));
         assert_eq!(map.parts().contain(0x700_0000), Some(false));
+        assert!(map.parts().may_contain(0) && !map.parts().may_contain(0x1000_0000));
         assert_eq!(map.parts().contain(0x800_0000), None);
         let regions = [region(0x800_0000, 0x3f_1000)];
         let map = AddressMap::new(0, &regions, &[], &[]);

@@ -153,13 +153,11 @@ impl Huffman {
     }
 
     /// Bits of the longest code.
-    #[cfg(not(target_os = "none"))]
     pub(super) fn max_bits(&self) -> u8 {
         self.max_bits
     }
 
     /// Every symbol in the order of its code, with the code's length, and how many codes of the longest kind begin with it.
-    #[cfg(not(target_os = "none"))]
     pub(super) fn each(&self, mut take: impl FnMut(u8, u8, usize)) {
         let mut code = 0u16;
         let mut symbols = self.sorted.iter();
