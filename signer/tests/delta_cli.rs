@@ -94,6 +94,11 @@ fn firmware_in_an_elf_file_is_the_image_in_the_slot_and_said_so() {
     let applied = |name: &str| fs::read(folder.path().join(name)).unwrap();
     assert!(applied("out") == fs::read(image("station-1.1.0-mps2-an385.bin")).unwrap());
     assert!(applied("out") == applied("again"), "one image in two formats");
+    // Who wants the file itself says so.
+    let raw = ["--image-format", "raw", "--force"];
+    sealift_in(folder.path(), &[&CREATE[..], &raw].concat()).ok();
+    sealift_in(folder.path(), &[&APPLY[..], &raw].concat()).ok();
+    assert!(applied("out") == applied("new.bin"));
 }
 
 #[test]

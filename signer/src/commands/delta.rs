@@ -38,6 +38,9 @@ pub(super) enum Command {
         /// The image they are to have
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
+        /// How to read the images
+        #[arg(long, value_enum, default_value_t)]
+        image_format: Format,
         /// RAM for decoding: 16KiB, 24KiB, 64KiB or host
         #[arg(long, visible_alias = "ram", value_name = "CLASS", default_value = "24KiB")]
         decoder_ram: DecoderRam,
@@ -66,6 +69,9 @@ pub(super) enum Command {
         /// The image it starts from
         #[arg(long, visible_alias = "from", value_name = "FILE")]
         base: PathBuf,
+        /// How to read the base
+        #[arg(long, value_enum, default_value_t)]
+        image_format: Format,
         /// The delta
         #[arg(long, visible_alias = "patch", value_name = "FILE")]
         delta: PathBuf,
@@ -111,6 +117,7 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
         Command::Create {
             from,
             to,
+            image_format,
             decoder_ram,
             predict,
             resume_interval,
@@ -120,8 +127,8 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
             force,
         } => {
             refuse_existing(&out, force)?;
-            let base = image::read(&from, Format::Auto)?;
-            let target = image::read(&to, Format::Auto)?;
+            let base = image::read(&from, image_format)?;
+            let target = image::read(&to, image_format)?;
             let progress = Progress::growing("delta");
             let options = CreateOptions {
                 ram: decoder_ram.0,
@@ -166,9 +173,9 @@ pub(super) fn run(_: &Global, command: Command) -> Result<Report> {
             facts["sections"] = created.sections.into();
             Ok(Report::new(words, facts))
         }
-        Command::Apply { base, delta, out, force } => {
+        Command::Apply { base, image_format, delta, out, force } => {
             refuse_existing(&out, force)?;
-            let from = image::read(&base, Format::Auto)?;
+            let from = image::read(&base, image_format)?;
             let patch = read(&delta)?;
             let (length, sha256) = fill_output(&out, force, |file| {
                 delta::apply_into(&from.bytes, &patch, |bytes| file.write_all(bytes)).map_err(|error| match error {

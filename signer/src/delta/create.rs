@@ -1,5 +1,9 @@
 //! From two images to a patch.
 
+use sealift_manifests::delta_format::{
+    Arch, HEADER_LEN, Header, MAX_REGIONS, READ_BACK_MARGIN, RamClass, STREAMS, field, stream,
+};
+
 use super::{
     Costs, CreateError, apply, beside,
     compress::{self, blocks},
@@ -13,9 +17,6 @@ use super::{
     pointers::{has_distances, with_pointers},
     predicted::{Prediction, View},
     serial, shifts,
-};
-use sealift_manifests::delta_format::{
-    Arch, HEADER_LEN, Header, MAX_REGIONS, READ_BACK_MARGIN, RamClass, STREAMS, field, stream,
 };
 
 /// Longest pair of images: base and twice the target together. Diagonals then fit the format's 30 bits.

@@ -6,8 +6,9 @@
 //! its window may be read from the images themselves ([`Images`]); its blocks may then yield more than the window holds.
 //!
 //! Literals are decoded while sequences run, straight from the compressed block, so there is no literals buffer; Huffman codes are
-//! decoded canonically ([`huffman`]), FSE entries take two bytes ([`fse`]). One set of FSE tables serves any number of interleaved frames:
-//! what a frame may use again (`Repeat_Mode`, "treeless" literals, recent offsets) is kept as [`Memory`], 0.6 KiB.
+//! decoded canonically ([`huffman`]), on hosts by a table ([`lookup`]), FSE entries take two bytes ([`fse`]). One set of FSE tables
+//! serves any number of interleaved frames: what a frame may use again (`Repeat_Mode`, "treeless" literals, recent offsets) is kept as
+//! [`Memory`], 0.6 KiB.
 
 mod bits;
 mod block;
