@@ -102,20 +102,29 @@ fn file_name(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// One bit of one target of the standard TUF repository is altered: nothing of the release is published.
+/// One bit of a target of the standard TUF repository is altered: nothing of the release is published. A targets file of the release
+/// before is a target no longer, so that these are chosen by their names.
 fn refuses_an_altered_host_encoding(bench: &Bench, publish: &[&str]) {
     let targets = bench.folder.path().join("repository/tuf/targets");
-    let target = fs::read_dir(&targets).expect("the targets").next().expect("a target").expect("a target").path();
-    let good = fs::read(&target).expect("the target");
-    let mut bad = good.clone();
-    bad[0] ^= 1;
-    fs::write(&target, &bad).expect("the altered target");
-    let refused = bench.output("sealift-server", publish);
-    let said = [refused.stdout, refused.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert_eq!(refused.status.code(), Some(3), "{said}");
-    assert!(said.contains("standard TUF repository"), "{said}");
-    fs::write(&target, &good).expect("the target as it was");
+    for part in [".from-", "~2.gadget.targets", "~1.root"] {
+        let mut entries = fs::read_dir(&targets).expect("the targets").map(|entry| entry.expect("a target").path());
+        let target = entries.find(|path| file_name(path).contains(part)).unwrap_or_else(|| panic!("no target {part}"));
+        let good = fs::read(&target).expect("the target");
+        let mut bad = good.clone();
+        bad[0] ^= 1;
+        // A payload is one file under two names; the other one stays as it is.
+        let replace = |bytes: &[u8]| {
+            fs::remove_file(&target).expect("a target that can be removed");
+            fs::write(&target, bytes).expect("the target in its place");
+        };
+        replace(&bad);
+        let refused = bench.output("sealift-server", publish);
+        let said = [refused.stdout, refused.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(refused.status.code(), Some(3), "{part}: {said}");
+        assert!(said.contains("standard TUF repository"), "{part}: {said}");
+        replace(&good);
+    }
 }
 
 /// From CI to the device and back, and what travelled: the delta's bytes and the image's.
