@@ -264,6 +264,30 @@ mod tests {
     }
 
     #[test]
+    fn a_distance_is_less_than_eight_mebibytes_and_at_most_as_far_back() {
+        let regions = [Region { address: 0, len: u32::MAX, base: Some(0), code: false, target_bias: 0 }];
+        let place = Place {
+            arch: Arch::None,
+            fields: field::RELATIVE32,
+            map: AddressMap::new(0, &regions, &[], &[]),
+            mover: Scattered,
+            from: 0x100_0000,
+            to: 0x200_0000,
+            pinned: false,
+        };
+        for (value, is_one) in
+            [(0x7f_ffffu32, true), (0x80_0000, false), (0xff80_0000, true), (0xff7f_ffff, false), (0, false)]
+        {
+            let mut plain = value.to_le_bytes();
+            plainly(&mut plain, 0, 4, &place);
+            assert_eq!(plain != value.to_le_bytes(), is_one, "{value:#x}");
+            let mut passed = value.to_le_bytes();
+            retarget(&mut passed, 0, 4, &place);
+            assert_eq!(passed, plain, "{value:#x}");
+        }
+    }
+
+    #[test]
     fn passing_over_what_holds_no_field_changes_nothing() {
         let region = |address, len, code| Region { address, len, base: Some(0), code, target_bias: 0 };
         let maps: [&[Region]; 4] = [
