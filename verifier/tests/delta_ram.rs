@@ -2,9 +2,10 @@
 
 use sealift_verifier::delta::{Decoder16K, Decoder24K, Decoder64K, HostDecoder, RamClass};
 
-/// Stack that a push may take on a device, on top of the decoder itself, down to where it calls base or slot: 672 bytes of its own and
-/// 152 of the deepest function below it (`fse::build`), by a disassembly of `device/bare-metal`'s program `whole` for Cortex-M3 at opt z.
-const STACK: usize = 832;
+/// Stack that a push may take on a device, on top of the decoder itself, down to where it calls base or slot: 688 bytes of its own, 152
+/// of the function below it that goes deepest (`fse::build`) and 48 of the memory functions that it calls, by a disassembly of
+/// `device/bare-metal`'s program `whole` for Cortex-M3 at opt z.
+const STACK: usize = 888;
 
 #[test]
 fn each_class_holds_its_decoder_and_the_stack_it_runs_on() {

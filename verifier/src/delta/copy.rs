@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Bytes a decoder of a class copies at a time.
-pub(super) const WORK: usize = 384;
+pub(super) const WORK: usize = 320;
 /// Diagonals (source minus place) that an operation can name by a small number.
 pub(super) const RECENT: usize = 4;
 

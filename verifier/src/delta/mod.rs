@@ -35,6 +35,8 @@
 mod classes;
 mod copy;
 mod decoder;
+#[cfg(test)]
+mod dice;
 mod error;
 mod io;
 mod map;

@@ -69,17 +69,15 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::map::AddressMap, *};
+    use super::{
+        super::{dice, map::AddressMap},
+        *,
+    };
 
     #[test]
     fn parts_say_what_the_regions_say() {
         let mut state = 0x0dd5_eed5_u32;
-        let mut random = |most: u32| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state % most
-        };
+        let mut random = |most: u32| dice::random(&mut state) % most;
         let (mut inside, mut short) = (0, 0);
         for round in 0..4000 {
             let log = random(32);

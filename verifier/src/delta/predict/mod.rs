@@ -242,7 +242,7 @@ fn signed(value: u32, bits: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::dice::random, *};
     use crate::delta::Region;
 
     /// What was moved, from a few bits of where.
@@ -253,14 +253,6 @@ mod tests {
         fn moved(&self, _: usize, target: u32) -> u32 {
             target.wrapping_add(target.rotate_left(7) & 0x7fc)
         }
-    }
-
-    /// A xorshift generator, so that every run sees the same bytes.
-    fn random(state: &mut u32) -> u32 {
-        *state ^= *state << 13;
-        *state ^= *state >> 17;
-        *state ^= *state << 5;
-        *state
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Passes over what holds no field, with one look at eight bytes a step and one branch that is hardly ever taken.
+//! Passes over what holds no field: a word or an instruction a step, and few branches that depend on what it is.
 //!
 //! For hosts alone: it changes nothing about what [`retarget`](super::retarget) does (a test holds the two together), and a
 //! microcontroller has less flash to give for it than it has time.
